@@ -2,10 +2,11 @@
 
 The default build for Linux requires gigabytes of CUDA libraries. PyTorch's own index has a build without them.
 
-That index is the only one of one call of pip, with `--no-deps` and the exact versions of torch and torchvision that it lists. It
-is not an extra index of the installation that follows: pip takes the highest version of a name from any of its indexes, so whoever
-can publish on one of them could replace any requirement (dependency confusion). The requirements of torch come from the usual
-index. torchvision comes with torch, because its default build links CUDA libraries and cannot be imported beside torch's CPU build.
+That index is the only one for one call of pip, with `--no-deps` and the exact versions of torch and torchvision that it lists.
+It is not an extra index of the installation that follows: pip takes the highest version of a name from any of its indexes, so
+whoever can publish on one of them could replace any requirement (dependency confusion). The requirements of torch come from the
+usual index. torchvision comes with torch, because its default build links CUDA libraries and cannot be imported beside torch's
+CPU build.
 
 The Makefile runs this file by its path and isolated (`python -I`) in the new environment, which has nothing but pip.
 """
@@ -187,7 +188,7 @@ def is_platform_usable(tag: str, machine: str, glibc: tuple[int, ...] | None) ->
 
 
 def usable_labels(wheels: Iterator[str], name: str, pin: str) -> set[str]:
-    """Return the local version labels (`cpu` of 2.13.0+cpu, or nothing) of the wheels of a version that this Python can install."""
+    """Return the local version labels (`cpu` of 2.13.0+cpu, or nothing) of the wheels of a version that are usable here."""
     interpreter = f"cp{sys.version_info.major}{sys.version_info.minor}"
     abi = interpreter + getattr(sys, "abiflags", "")
     machine, glibc = os.uname().machine, c_library_version()
@@ -199,7 +200,12 @@ def usable_labels(wheels: Iterator[str], name: str, pin: str) -> set[str]:
         public, _, label = parts[1].partition("+")
         is_tagged = interpreter in parts[-3].split(".") and abi in parts[-2].split(".")
         is_label = not label or (label.isascii() and label.replace(".", "").isalnum())
-        if public == pin and is_tagged and is_label and any(is_platform_usable(tag, machine, glibc) for tag in parts[-1].split(".")):
+        if (
+            public == pin
+            and is_tagged
+            and is_label
+            and any(is_platform_usable(tag, machine, glibc) for tag in parts[-1].split("."))
+        ):
             labels.add(label)
     return labels
 
@@ -244,7 +250,16 @@ def install(index: str, requirements: list[str]) -> None:
     Raises:
         IndexUnusable: pip could not install them.
     """
-    options = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--index-url", index]
+    options = [
+        "--quiet",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--index-url",
+        index,
+    ]
     result = subprocess.run(
         [sys.executable, "-I", "-m", "pip", "install", *options, *requirements],
         stderr=subprocess.PIPE,

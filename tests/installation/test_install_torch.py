@@ -1,6 +1,7 @@
-"""The CPU build of PyTorch comes from its own index where that is right, else one line says why not. No test leaves the machine."""
+"""The CPU build of PyTorch comes from its own index, or one line says why not. No test leaves the loopback interface."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from tests.support.package_index import Answer, PackageIndex, answer, drip, pack
 ROOT = Path(__file__).parents[2]
 PINS = install_torch.pinned_versions((ROOT / "constraints.txt").read_text(encoding="utf-8"))
 CPU_TORCH, CPU_TORCHVISION = (f"{PINS[name]}+cpu" for name in install_torch.PACKAGES)
+CPU_BUILDS = {"torch": CPU_TORCH, "torchvision": CPU_TORCHVISION}
 INTERPRETER = f"cp{sys.version_info.major}{sys.version_info.minor}"
 ABI = INTERPRETER + sys.abiflags
 MACHINE = os.uname().machine
@@ -60,47 +62,93 @@ def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin" / "python"
 
 
-def test_the_cpu_build_is_installed_and_the_requirements_keep_it(index: PackageIndex, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    builds = {"torch": CPU_TORCH, "torchvision": CPU_TORCHVISION}
-    # Other packages of such an index, and other builds, are not for this machine.
+@pytest.fixture(scope="module")
+def python_with_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("venv")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    return folder / "bin" / "python"
+
+
+@pytest.fixture
+def python(python_with_pip: Path) -> Path:
+    """The Python of a fresh environment with pip."""
+    for package in python_with_pip.parents[1].glob("lib/python*/site-packages/torch*"):
+        shutil.rmtree(package)
+    return python_with_pip
+
+
+@pytest.fixture
+def default_index() -> Iterator[PackageIndex]:
+    """An index with the default builds."""
+    with package_index() as index:
+        index.add("torch", PINS["torch"], TAGS)
+        index.add("torchvision", PINS["torchvision"], TAGS)
+        yield index
+
+
+def install_from(python: Path, index: PackageIndex, *requirements: str | Path) -> None:
+    options = ["--quiet", "--disable-pip-version-check", "--index-url", index.url]
+    subprocess.run([python, "-I", "-m", "pip", "install", *options, *requirements], env=variables(), check=True)
+
+
+def test_the_requirements_keep_the_cpu_build(
+    index: PackageIndex, default_index: PackageIndex, python: Path, tmp_path: Path
+) -> None:
+    # Packages that such an index has besides, and other builds, are not taken from there.
     index.add("torch", f"{PINS['torch']}+xpu", TAGS)
     index.add("filelock", "999", "py3-none-any")
     line = run(python, f"{index.url}/whl/cpu/")
-    assert installed(python) == builds
-    assert line.count("\n") == 1 and line.startswith(f"Installing torch=={CPU_TORCH} and torchvision=={CPU_TORCHVISION} from 127.0.0.1")
-    assert not any("filelock" in path for path in index.requests)
+    assert (
+        line.startswith(f"Installing torch=={CPU_TORCH} and torchvision=={CPU_TORCHVISION} from 127.0.0.1")
+        and line.count("\n") == 1
+    )
+    assert installed(python) == CPU_BUILDS and not any("filelock" in path for path in index.requests)
 
-    # The installation of the requirements, from an index that has the default build.
-    with package_index() as default:
-        default.add("torch", PINS["torch"], TAGS)
-        default.add("torchvision", PINS["torchvision"], TAGS)
-        constraints = tmp_path / "constraints.txt"
-        constraints.write_text("".join(f"{name}=={pin}\n" for name, pin in PINS.items()))
-        pip = [python, "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        words = [*pip, "-c", constraints, "--index-url", default.url, "torch>=2.11", "torchvision>=0.26"]
-        subprocess.run(words, env=variables(), check=True)
-        assert installed(python) == builds
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("".join(f"{name}=={pin}\n" for name, pin in PINS.items()))
+    install_from(python, default_index, "-c", constraints, "torch>=2.11", "torchvision>=0.26")
+    assert installed(python) == CPU_BUILDS
+    index.requests.clear()
+    assert run(python, index.url) == "" and index.requests == []
 
-        # What is complete is left alone; what an interruption left is completed with the same build.
-        asked = len(index.requests)
-        assert run(python, index.url) == "" and len(index.requests) == asked
-        subprocess.run([python, "-I", "-m", "pip", "uninstall", "--quiet", "--yes", "torchvision"], check=True)
-        run(python, index.url)
-        assert installed(python) == builds
 
-        # A default build without torchvision is the user's choice.
-        subprocess.run([python, "-I", "-m", "pip", "uninstall", "--quiet", "--yes", "torch", "torchvision"], check=True)
-        subprocess.run([*pip, "--index-url", default.url, "torch"], env=variables(), check=True)
-        asked = len(index.requests)
-        assert run(python, index.url) == "" and len(index.requests) == asked
+def test_an_older_or_incomplete_cpu_build_is_replaced(index: PackageIndex, python: Path) -> None:
+    index.add("torch", "2.0+cpu", TAGS)
+    install_from(python, index, "torch==2.0+cpu")
+    run(python, index.url)
+    assert installed(python) == CPU_BUILDS
 
-    # The index lists a wheel that it does not deliver.
-    subprocess.run([python, "-I", "-m", "pip", "uninstall", "--quiet", "--yes", "torch"], check=True)
-    index.wrong_answers[f"/wheels/torch-{CPU_TORCH}-{TAGS}.whl"] = answer(200, b"<html>not a wheel</html>")
-    assert run(python, index.url).splitlines()[1].startswith("Installing the default build of PyTorch")
+
+def test_an_installed_default_build_is_left_alone(index: PackageIndex, default_index: PackageIndex, python: Path) -> None:
+    install_from(python, default_index, "torch")
+    assert run(python, index.url) == "" and index.requests == []
+
+
+def test_a_wheel_that_is_not_delivered_means_the_default_build(index: PackageIndex, python: Path) -> None:
+    index.wrong_answers[f"/wheels/torchvision-{CPU_TORCHVISION}-{TAGS}.whl"] = answer(200, b"<html>not a wheel</html>")
+    lines = run(python, index.url).splitlines()
+    assert len(lines) == 2 and lines[1].startswith("Installing the default build of PyTorch, which may take gigabytes, because")
     assert installed(python) == {}
+
+
+@pytest.mark.parametrize("reason", ["none", "nvidia-smi", "PIP_FIND_LINKS"])
+def test_only_a_machine_without_accelerator_and_settings_of_pip_asks_the_index(
+    reason: str, index: PackageIndex, python: Path, tmp_path: Path
+) -> None:
+    # The address and the files of drivers are those of the test, so that it can run on any machine.
+    code = (
+        "import os, sys; sys.path.insert(0, 'installation'); import install_torch; "
+        "install_torch.CPU_INDEX, install_torch.ACCELERATOR_PATHS = sys.argv[1], (); install_torch.main(os.environ)"
+    )
+    environment = variables(PATH=str(tmp_path)) | ({reason: str(tmp_path)} if reason.startswith("PIP_") else {})
+    environment.pop("LONGVIEW_TORCH_INDEX", None)
+    if reason == "nvidia-smi":
+        (tmp_path / reason).touch(0o755)
+    output = subprocess.run(
+        [python, "-c", code, index.url], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert installed(python) == (CPU_BUILDS if reason == "none" else {})
+    assert reason == "none" or (index.requests == [] and output.stdout == "")
 
 
 UNUSABLE_ANSWERS = {
@@ -121,7 +169,11 @@ def test_an_unusable_index_means_the_default_build_in_one_line(name: str, index:
     wrong, reason = UNUSABLE_ANSWERS[name]
     index.wrong_answers["/torch/"] = wrong
     line = run(bare_python, index.url)
-    assert line.startswith("Installing the default build of PyTorch") and f"because 127.0.0.1 {reason}" in line and line.count("\n") == 1
+    assert (
+        line.startswith("Installing the default build of PyTorch")
+        and f"because 127.0.0.1 {reason}" in line
+        and line.count("\n") == 1
+    )
 
 
 def test_a_redirect_is_followed_on_the_same_host_only(index: PackageIndex, bare_python: Path) -> None:
@@ -193,7 +245,6 @@ def test_a_tool_of_a_driver_means_an_accelerator(program: str, tmp_path: Path) -
         ("PIP_TIMEOUT", "60", False),
         ("[global]\nfind-links", "/wheels", True),
         ("[install]\nconstraint", "/pins.txt", True),
-        ("[global]\ntimeout", "60", False),
         ("not a file of pip", "", True),
     ],
 )
