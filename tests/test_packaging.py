@@ -12,6 +12,7 @@ import pytest
 from longview.video.synthetic import ShapesEvent, render
 
 ROOT = Path(__file__).parents[1]
+UNPACKAGED = ("tests/", "benchmarks/", "installation/")
 COMMAND = Path(sys.executable).parent / "longview"
 
 
@@ -53,7 +54,7 @@ def test_a_wheel_has_all_modules_weights_and_assets(folder: Path, tmp_path: Path
     # Built from a copy, because setuptools writes beside the sources.
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
     for name in filter(None, files):
-        if (ROOT / name).is_file() and not name.startswith(("tests/", "benchmarks/", "docs/")):
+        if (ROOT / name).is_file() and not name.startswith((*UNPACKAGED, "docs/")):
             (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "source" / name).write_bytes((ROOT / name).read_bytes())
     build = [
@@ -73,7 +74,7 @@ def test_a_wheel_has_all_modules_weights_and_assets(folder: Path, tmp_path: Path
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         archive.extractall(tmp_path / "site")
-    modules = {f"longview/{name}" for name in files if name.endswith(".py") and not name.startswith(("tests/", "benchmarks/"))}
+    modules = {f"longview/{name}" for name in files if name.endswith(".py") and not name.startswith(UNPACKAGED)}
     assert modules <= names
     for data in (
         "app/samples/narrated-slides.mp4",
@@ -87,7 +88,7 @@ def test_a_wheel_has_all_modules_weights_and_assets(folder: Path, tmp_path: Path
         "ui/templates/player.html",
     ):
         assert f"longview/{data}" in names
-    assert not [name for name in names if name.startswith(("tests/", "longview/tests", "app/"))]
+    assert not [name for name in names if name.startswith(("tests/", "longview/tests", "longview/installation", "app/"))]
     # The unpacked wheel comes before the editable installation.
     words = (sys.executable, "-P", "-m", "longview.app", "index", "ring.mp4", "--json")
     index = json.loads(run(*words, folder=folder, library=tmp_path / "library", PYTHONPATH=str(tmp_path / "site")))
