@@ -15,7 +15,7 @@ from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import _create_symlink
 
-from longview.core.atomic import FULL_DISK_ERRORS
+from longview.core.atomic import FULL_DISK_ERRORS, replace_file, sync_file, sync_folder
 from longview.core.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 from longview.model.errors import CacheFull, CacheNotWritable, DamagedDownload
 from longview.model.hub.cache import (
@@ -225,6 +225,10 @@ class _Puller:
                 )
             self._count_transferred(file.size)
             self._refuse_damaged(file, self._snapshot / file.path)
+            # The record of the pull must not reach the disk before the files that it states; the client does not care for that.
+            sync_file(self._snapshot / file.path)
+            sync_folder(self._blobs)
+            sync_folder((self._snapshot / file.path).parent)
             return
         partial = self._blobs / f"{file.digest}{PARTIAL_SUFFIX}"
         if _size(partial) > file.size:
@@ -245,7 +249,7 @@ class _Puller:
                 raise DamagedDownload(damaged_text(listing.repo_id, file)) from error
             raise
         self._refuse_damaged(file, partial)
-        partial.replace(self._blobs / file.digest)
+        replace_file(partial, self._blobs / file.digest)
         self._link(file, is_new=True)
 
     def _refuse_damaged(self, file: HubFile, path: Path) -> None:

@@ -30,6 +30,7 @@ from longview.model.speech.weights import find_speech_model
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo
 from tests.support.hub_server import Hub, Reply, describe, git_hash, running_hub
+from tests.support.power_cuts import disk_calls
 from tests.support.pull_samples import FILES, NAME, NEW_COMMIT, WEIGHTS, WEIGHTS_DIGEST, blobs, pull_now, transfers
 
 
@@ -61,6 +62,14 @@ def test_pull_is_recorded_and_the_next_one_transfers_nothing(hub: Hub) -> None:
     hub.requests.clear()
     again = pull_now()
     assert again.transferred_bytes == 0 and transfers(hub) == [] and again.plan.newer_commit is None
+
+
+def test_record_of_a_pull_does_not_outlive_its_files(hub: Hub) -> None:
+    """After a power cut, a file that is recorded as checked must not be empty."""
+    hub.add(NAME, dict(FILES))
+    with disk_calls() as calls:
+        pull_now()
+    assert WEIGHTS_DIGEST in calls.renamed and calls.losses == []
 
 
 def test_new_commit_is_taken_on_request_only_and_only_what_has_changed(hub: Hub) -> None:
