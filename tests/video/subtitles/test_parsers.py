@@ -45,6 +45,27 @@ def test_text_is_right_in_every_encoding(language: str, encoding: str) -> None:
             assert not subtitles.problems
 
 
+@pytest.mark.parametrize(
+    ("encoding", "lines"),
+    [
+        ("cp1253", ["Το νερό βράζει στους εκατό βαθμούς.", "Πού πηγαίνεις τώρα;", "Θα φύγουμε αύριο το πρωί."]),
+        ("cp1254", ["Su yüz derecede kaynar.", "Şimdi nereye gidiyorsun?", "Yarın sabah erkenden yola çıkalım."]),
+        ("cp874", ["น้ำเดือดที่หนึ่งร้อยองศา", "ตอนนี้คุณจะไปไหน", "พรุ่งนี้เราออกเดินทางแต่เช้า"]),
+        ("koi8-r", ["Вода кипит при ста градусах.", "Куда ты сейчас идёшь?", "Давай выедем завтра рано утром."]),
+        ("iso8859-2", ["Woda wrze w stu stopniach.", "Dokąd teraz idziesz, siostro?", "Jutro rano wyruszymy wcześnie."]),
+    ],
+)
+def test_text_of_three_subtitles_is_right_in_rarer_encodings(encoding: str, lines: list[str]) -> None:
+    subtitles = parse_subtitles(srt(lines).encode(encoding), "film.srt")
+    assert [segment.text for segment in subtitles.segments] == lines and not subtitles.problems
+
+
+def test_language_in_a_wrong_name_does_not_damage_the_text() -> None:
+    for language in ("ru", "el", "ja"):
+        (segment,) = parse_subtitles(srt(["Größere Häuser stehen drüben."]).encode("cp1252"), f"film.{language}.srt").segments
+        assert segment.text == "Größere Häuser stehen drüben."
+
+
 @pytest.mark.parametrize("language", ["pl", "cs", "hu", "ru", "ko"])
 def test_language_in_the_name_decides_for_a_single_sentence(language: str) -> None:
     (encoding,) = SENTENCES[language][0]
