@@ -79,22 +79,13 @@ def read_text_file(path: Path, *, max_bytes: int, language: str | None = None) -
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UnreadableSubtitles(f"{path} cannot be read: {reason}.") from error
-    return decode_content(content, str(path), max_bytes=max_bytes, language=language)
-
-
-def decode_content(content: bytes, name: str, *, max_bytes: int, language: str | None = None) -> DecodedText:
-    """Decode the content of a text file that messages call `name`.
-
-    Raises:
-        UnreadableSubtitles: the content is longer than `max_bytes`, empty or not text.
-    """
     if len(content) > max_bytes:
-        raise UnreadableSubtitles(f"{name} has more than {max_bytes >> 20} MB, the maximum for a text file; choose another file.")
+        raise UnreadableSubtitles(f"{path} has more than {max_bytes >> 20} MB, the maximum for a text file; choose another file.")
     if not content.strip():
-        raise UnreadableSubtitles(f"{name} is empty; choose another file.")
+        raise UnreadableSubtitles(f"{path} is empty; choose another file.")
     result = decode_text(content, language)
     if result is None:
-        raise UnreadableSubtitles(f"{name} is not a text file; choose a file with subtitles or a transcript.")
+        raise UnreadableSubtitles(f"{path} is not a text file; choose a file with subtitles or a transcript.")
     return result
 
 
