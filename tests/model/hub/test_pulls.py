@@ -335,6 +335,31 @@ def test_server_with_less_of_a_file_than_is_here_is_named(hub: Hub) -> None:
     assert not partial.exists()
 
 
+def test_server_without_ranges_sends_the_file_again(hub: Hub) -> None:
+    hub.add(NAME, dict(FILES))
+    plan = plan_pull(NAME)
+    partial = repository_folder(NAME) / "blobs" / f"{WEIGHTS_DIGEST}.incomplete"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(WEIGHTS[:9])
+    hub.failures[f"/{NAME}/resolve/{hub.repositories[NAME].commit}/model.safetensors"] = Reply(200, body=WEIGHTS)
+    result = pull(plan)
+    assert (result.folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert result.transferred_bytes == sum(map(len, FILES.values()))
+
+
+def test_cache_has_relative_links_where_the_disk_can_have_links(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add(NAME, dict(FILES))
+    # Other programs read the cache, and it may be moved as a whole.
+    pointer = pull_now().folder / "model.safetensors"
+    assert pointer.readlink() == Path("..", "..", "blobs", WEIGHTS_DIGEST)
+    hub.add("me/other", dict(FILES))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_SYMLINKS", True)
+    pointer = pull_now("me/other").folder / "model.safetensors"
+    assert not pointer.is_symlink() and pointer.read_bytes() == WEIGHTS and blobs("me/other") == set()
+    # What is moved away from the blobs is not transferred again.
+    assert pull_now("me/other").transferred_bytes == 0
+
+
 def test_file_above_the_limit_of_http_is_checked_by_its_hash(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.add(NAME, dict(FILES))
     # Above the limit, the client transfers a file by another protocol where the hub offers it, as this one does not.
