@@ -18,3 +18,5 @@ class Finding:
     is_repairable: bool = False
     repaired: str | None = None
     """What was done about it; None: it is still broken."""
+    code: str = ""
+    """Code of the error that was found; "": it was found without one."""

@@ -15,7 +15,7 @@ from longview.app.service import Longview, VideoEntry
 from longview.app.settings import Settings
 from longview.app.text.counts import count_text, size_text
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.indexing.errors import LibraryDamaged, LibraryUnusable
+from longview.indexing.errors import InvalidEncoder, LibraryDamaged, LibraryUnusable
 from longview.indexing.library_files import INDEX_FILE, PROXIES, THUMBNAILS, delete_inside
 from longview.indexing.records.track import ID_DIGITS
 from longview.indexing.sqlite.database.database import DATABASE, Database
@@ -51,7 +51,7 @@ def check(
         findings.append(Finding("database", str(disk_full(folder)), "The library can be read meanwhile."))
     app = Longview(settings)
     try:
-        has_encoder = not any("sentence encoder" in finding.problem for finding in findings)
+        has_encoder = all(finding.code != InvalidEncoder.code for finding in findings)
         findings += _check_vectors(app, repair=repair, can_embed=has_encoder)
         findings += _check_caches(app, repair=repair)
         findings += _check_originals(app.videos(), app, hash_originals=hash_originals, progress=progress)

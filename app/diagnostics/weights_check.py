@@ -42,4 +42,4 @@ def weight_findings(settings: Settings) -> Iterator[Finding]:
         try:
             run()
         except EXPECTED_ERRORS as error:
-            yield Finding("weights", str(error), "The library is not affected.")
+            yield Finding("weights", str(error), "The library is not affected.", code=str(getattr(error, "code", "")))

@@ -4,6 +4,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
+
+from rapidfuzz.distance import Levenshtein
 
 from longview.app.evaluation.metrics import percentile
 from longview.core.timeline import Span
@@ -39,26 +42,12 @@ def align(reference: Sequence[str], recognized: Sequence[str]) -> list[tuple[int
 
     Return pairs of indexes in order; None stands for the word that the other sequence does not have.
     """
-    rows = [list(range(len(recognized) + 1))]
-    for row, word in enumerate(reference, 1):
-        previous, current = rows[-1], [row]
-        for column, other in enumerate(recognized, 1):
-            current.append(min(previous[column] + 1, current[-1] + 1, previous[column - 1] + (word != other)))
-        rows.append(current)
     pairs: list[tuple[int | None, int | None]] = []
-    row, column = len(reference), len(recognized)
-    while row or column:
-        cost = rows[row][column]
-        if row and column and cost == rows[row - 1][column - 1] + (reference[row - 1] != recognized[column - 1]):
-            row, column = row - 1, column - 1
-            pairs.append((row, column))
-        elif row and cost == rows[row - 1][column] + 1:
-            row -= 1
-            pairs.append((row, None))
-        else:
-            column -= 1
-            pairs.append((None, column))
-    return pairs[::-1]
+    for step in Levenshtein.opcodes(reference, recognized):
+        rows, columns = range(step.src_start, step.src_end), range(step.dest_start, step.dest_end)
+        # A replaced part has as many words on either side.
+        pairs += zip_longest(rows, columns)
+    return pairs
 
 
 @dataclass
@@ -185,7 +174,7 @@ def _without_spaces(text: str) -> str:
 
 
 def _edits(text: str, other: str) -> int:
-    return sum(first is None or second is None or text[first] != other[second] for first, second in align(text, other))
+    return Levenshtein.distance(text, other)
 
 
 def roc_auc(positives: Sequence[float], negatives: Sequence[float]) -> float | None:

@@ -18,7 +18,7 @@ from longview.app.files.cache_limit import CACHE_FOLDERS, CacheLimit
 from longview.app.files.content_hashes import ContentHashes
 from longview.app.files.file_names import is_file_name, is_path, safe_name, write_errors
 from longview.app.files.video_names import shortened, with_beginning, with_id, with_title
-from longview.core.atomic import FULL_DISK_ERRORS, atomic_write
+from longview.core.atomic import FULL_DISK_ERRORS, atomic_write, create_folder, replace_file
 from longview.core.lazy import LazyPart
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.indexing.errors import AmbiguousVideo, LibraryFull, LibraryReadOnly, UnknownVideo
@@ -244,9 +244,9 @@ class MediaStore:
         Raises:
             OSError: the disk is full, or a file cannot be read or written. Cancelled: the operation was cancelled.
         """
-        target.parent.mkdir(parents=True, exist_ok=True)
+        create_folder(target.parent)
         if upload.stat().st_dev == target.parent.stat().st_dev:
-            upload.replace(target)
+            replace_file(upload, target)
             return
         if shutil.disk_usage(target.parent).free < upload.stat().st_size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

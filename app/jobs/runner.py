@@ -94,11 +94,6 @@ class JobRunner:
             owner=this_process() if is_own else "",
         )
 
-    @property
-    def has_unstored_ends(self) -> bool:
-        """Whether jobs have ended and the library could not be written then."""
-        return bool(self._unstored_ends)
-
     def claim_next(self, *, within: Sequence[Path] = ()) -> QueuedJob | None:
         """Take the next job that waits for any process and can be run with the settings of this one; None if there is none.
 
@@ -254,7 +249,7 @@ class JobRunner:
             progress.child(0.0, 0.0, "Waiting for another process that indexes this video")
             time.sleep(WAIT_POLL_S)
 
-    def _end(self, job: QueuedJob, end: "_End") -> JobStatus | None:
+    def _end(self, job: QueuedJob, end: _End) -> JobStatus | None:
         """Store how a job ended; if the library cannot be written now, before the next job begins. Return the state of the job;
         None if it is no longer one of this process."""
         with self._lock:
@@ -277,7 +272,7 @@ class JobRunner:
             self._store_end(job, end)
             del self._unstored_ends[job_id]
 
-    def _store_end(self, job: QueuedJob, end: "_End") -> JobStatus | None:
+    def _store_end(self, job: QueuedJob, end: _End) -> JobStatus | None:
         status = self._queue.end(
             job.job_id,
             this_process(),

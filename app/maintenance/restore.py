@@ -14,7 +14,7 @@ from longview.app.files.file_names import write_errors
 from longview.app.files.originals import has_original
 from longview.app.maintenance.archive import ORIGINALS, Manifest, open_backup, read_member, transfer
 from longview.app.maintenance.backup import require_space
-from longview.core.atomic import PRIVATE_FOLDER_MODE, PRIVATE_MODE, create_private_folder, make_private
+from longview.core.atomic import PRIVATE_FOLDER_MODE, PRIVATE_MODE, create_private_folder, make_private, replace_file
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.database.database import DATABASE, LOCK
@@ -91,7 +91,7 @@ def restore(source: Path, library_folder: Path, *, replace: bool, progress: Prog
         with ExitStack() as undo:
             for staged_path, target in files.items():
                 create_private_folder(target.parent)
-                staged_path.rename(target)
+                replace_file(staged_path, target)
                 undo.callback(_delete_file, target, library_folder)
             report.kept = replace_database(library_folder, staging)
             undo.pop_all()

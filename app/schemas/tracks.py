@@ -1,13 +1,12 @@
 """The documents of the commands that print or add tracks: captions, chapters, words."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel
 
 from longview.app.schemas.base import BoxOut, ProvenanceOut, SpanOut
 from longview.app.schemas.indexing import TrackOut
-from longview.core.timeline import Event, Segment
+from longview.core.timeline import Segment
 
 if TYPE_CHECKING:
     from longview.indexing.records.track import TrackVersion
@@ -17,11 +16,6 @@ class EventOut(SpanOut):
     """A caption with its time."""
 
     text: str
-
-    @classmethod
-    def of_events(cls, events: Iterable[Event]) -> list[Self]:
-        """Return the documents of events."""
-        return [cls(**cls.fields_of(event.span), text=event.text) for event in events]
 
 
 class CaptionDocument(BaseModel):

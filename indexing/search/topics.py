@@ -23,8 +23,6 @@ from longview.indexing.text.sentences import Sentence, sentences_of
 MIN_CHAPTER_S = 15.0
 MAX_CHAPTERS = 12
 """Maximum number of chapters. Two minutes have 4, a quarter of an hour has 7, and an hour has 11."""
-HEADING_SHARE = 0.85
-"""Minimum height of a heading, as a share of the tallest line: the box of a line depends on its letters."""
 WINDOWS_PER_BLOCK = round(WINDOW_S / WINDOW_STEP_S)
 """Number of windows after which the next one does not overlap the first."""
 CONTEXT_BLOCKS = 3

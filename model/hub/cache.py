@@ -14,7 +14,6 @@ from pathlib import Path
 
 from huggingface_hub import constants, scan_cache_dir, snapshot_download
 from huggingface_hub.errors import CacheNotFound, HFValidationError, IncompleteSnapshotError, LocalEntryNotFoundError
-from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import DeleteCacheStrategy, validate_repo_id
 from pydantic import TypeAdapter, ValidationError
 
@@ -85,7 +84,7 @@ class Snapshot:
 
 def repository_folder(repo_id: str) -> Path:
     """Return the folder of a repository in the cache, whether or not it exists."""
-    return Path(constants.HF_HUB_CACHE).expanduser() / repo_folder_name(repo_id=repo_id, repo_type="model")
+    return Path(constants.HF_HUB_CACHE).expanduser() / "--".join(("models", *repo_id.split("/")))
 
 
 def read_record(repo_id: str) -> PullRecord | None:

@@ -15,7 +15,6 @@ from urllib.parse import unquote, urlsplit
 import httpx2
 from huggingface_hub import constants, get_session, set_client_factory
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
-from huggingface_hub.utils._http import default_client_factory
 
 from longview.model.errors import HubUnreachable
 from longview.model.hub.failures import RESUME_ADVICE, hub_address
@@ -58,18 +57,15 @@ def ask(path: str, parameters: dict[str, Any]) -> bytes:
 @functools.cache
 def use_bounded_client() -> None:
     """Let all functions of huggingface_hub make their requests in this process with bounds on what they receive."""
-    set_client_factory(_bounded_client)
-
-
-def _bounded_client() -> httpx2.Client:
-    with default_client_factory() as usual:
-        return _BoundedClient(
-            event_hooks=usual.event_hooks | {"response": [*usual.event_hooks["response"], _bound]},
-            follow_redirects=usual.follow_redirects,
-            timeout=usual.timeout,
-            # Each request opens its connection, so that its watch knows it.
-            limits=httpx2.Limits(max_keepalive_connections=0),
-        )
+    usual = get_session()
+    options: dict[str, Any] = {
+        "event_hooks": usual.event_hooks | {"response": [*usual.event_hooks["response"], _bound]},
+        "follow_redirects": usual.follow_redirects,
+        "timeout": usual.timeout,
+        # Each request opens its connection, so that its watch knows it.
+        "limits": httpx2.Limits(max_keepalive_connections=0),
+    }
+    set_client_factory(lambda: _BoundedClient(**options))
 
 
 class _BoundedClient(httpx2.Client):

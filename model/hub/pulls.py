@@ -1,5 +1,6 @@
 """Pull repositories: ask the hub what they consist of, transfer what is missing, check its hashes, and record what was pulled."""
 
+import errno
 import logging
 import os
 import re
@@ -13,9 +14,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.file_download import _create_symlink
 
-from longview.core.atomic import FULL_DISK_ERRORS
+from longview.core.atomic import FULL_DISK_ERRORS, atomic_write, create_folder, replace_file, sync_file, sync_folder
 from longview.core.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 from longview.model.errors import CacheFull, CacheNotWritable, DamagedDownload
 from longview.model.hub.cache import (
@@ -225,6 +225,10 @@ class _Puller:
                 )
             self._count_transferred(file.size)
             self._refuse_damaged(file, self._snapshot / file.path)
+            # The record of the pull must not reach the disk before the files that it states; the client does not care for that.
+            sync_file(self._snapshot / file.path)
+            sync_folder(self._blobs)
+            sync_folder((self._snapshot / file.path).parent)
             return
         partial = self._blobs / f"{file.digest}{PARTIAL_SUFFIX}"
         if _size(partial) > file.size:
@@ -245,7 +249,7 @@ class _Puller:
                 raise DamagedDownload(damaged_text(listing.repo_id, file)) from error
             raise
         self._refuse_damaged(file, partial)
-        partial.replace(self._blobs / file.digest)
+        replace_file(partial, self._blobs / file.digest)
         self._link(file, is_new=True)
 
     def _refuse_damaged(self, file: HubFile, path: Path) -> None:
@@ -267,8 +271,16 @@ class _Puller:
         named after their hash, which is the ETag of the hub itself.
         """
         pointer = self._snapshot / file.path
-        pointer.parent.mkdir(parents=True, exist_ok=True)
-        _create_symlink(str(self._blobs / file.digest), str(pointer), new_blob=is_new)
+        blob = self._blobs / file.digest
+        create_folder(pointer.parent)
+        pointer.unlink(missing_ok=True)
+        if _make_link(pointer, blob):
+            return
+        if is_new:
+            replace_file(blob, pointer)
+            return
+        with atomic_write(pointer) as partial:
+            shutil.copyfile(blob, partial)
 
     def _count_transferred(self, count: int) -> None:
         self._transferred_bytes += count
@@ -281,6 +293,21 @@ class _Puller:
     def _advance(self, work: float) -> None:
         self._work += work
         self._progress.update(self._work / max(1.0, self._plan.missing_bytes + self._plan.size_bytes * HASH_SHARE))
+
+
+def _make_link(pointer: Path, blob: Path) -> bool:
+    """Make a link to a file of the blobs, relative as in the layout that the hub documents; return whether it can be made."""
+    if constants.HF_HUB_DISABLE_SYMLINKS:
+        return False
+    try:
+        pointer.symlink_to(os.path.relpath(blob, pointer.parent))
+    except OSError as error:
+        if error.errno in (*FULL_DISK_ERRORS, errno.EEXIST):
+            raise
+        # The disk has no links, or this user of Windows may not make them.
+        return False
+    sync_folder(pointer.parent)
+    return True
 
 
 def _missing_bytes(listing: Listing) -> int:

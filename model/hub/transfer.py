@@ -2,14 +2,16 @@
 
 import hashlib
 import io
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO
 
+import httpx2
 from huggingface_hub import constants, hf_hub_url
-from huggingface_hub.file_download import http_get
-from huggingface_hub.utils import build_hf_headers
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_stream_backoff
 
 from longview.model.errors import DamagedDownload
 from longview.model.hub.connection import use_bounded_client
@@ -17,6 +19,12 @@ from longview.model.hub.failures import reply_errors
 
 HASH_BLOCK_BYTES = 1 << 22
 SHA256_DIGITS = 64
+NO_RANGE = 200
+"""Status of a reply with the whole file, whatever part was asked for."""
+BUSY_STATUSES = (408, 429)
+"""Statuses of a hub that is busy, after which the client waits and asks again."""
+MAX_ATTEMPTS, RETRY_S = 6, 1.0
+"""Maximum number of attempts in a row that bring nothing, and the time between two, in seconds."""
 
 OnBytes = Callable[[int], object]
 """Is called with the number of bytes after each piece of a file that was transferred or read."""
@@ -37,26 +45,63 @@ class HubFile:
 def transfer(repo_id: str, commit: str, file: HubFile, target: BinaryIO, on_bytes: OnBytes) -> None:
     """Append what is missing of a file to `target`, which holds its beginning; positioned at its end.
 
-    The client of the hub makes the requests, follows redirects without taking the token to another host, and tries again
-    where the connection breaks off.
+    The client of the hub follows redirects without taking the token to another host. A connection that breaks off is made again,
+    until `MAX_ATTEMPTS` in a row bring nothing. `on_bytes`: a negative number means that bytes are transferred again.
 
     Raises:
         DamagedDownload: the server sends more than the file has. HubUnreachable: its headers are not those of a hub.
         OSError, httpx2.HTTPError: see `longview.model.hub.failures.hub_errors`.
     """
     use_bounded_client()
-    meter: Any = lambda **options: _Meter(file, options.get("initial", 0), on_bytes)  # noqa: E731 (it stands for a class)
-    with reply_errors(ValueError):
-        http_get(
-            hf_hub_url(repo_id, file.path, revision=commit, endpoint=constants.ENDPOINT),
-            target,
-            resume_size=target.tell(),
-            # Of a compressed file, no part could be asked for.
-            headers=build_hf_headers() | {"Accept-Encoding": "identity"},
-            expected_size=file.size,
-            displayed_filename=file.path,
-            tqdm_class=meter,
-        )
+    url = hf_hub_url(repo_id, file.path, revision=commit, endpoint=constants.ENDPOINT)
+    counted_from = target.tell()
+    attempts = 0
+    while (start := target.tell()) < file.size:
+        try:
+            with reply_errors(ValueError), _reply(url, start) as reply:
+                if start and reply.status_code == NO_RANGE:
+                    # A server without ranges sends the file from its beginning.
+                    target.seek(0)
+                    target.truncate()
+                    on_bytes(counted_from - start)
+                    counted_from = 0
+                for piece in reply.iter_bytes(constants.DOWNLOAD_CHUNK_SIZE):
+                    if target.tell() + len(piece) > file.size:
+                        raise DamagedDownload(
+                            f"More of {file.path} arrives than the hub states; check HF_ENDPOINT and the network."
+                        )
+                    on_bytes(len(piece))
+                    target.write(piece)
+                    attempts = 0
+        except (httpx2.ConnectError, httpx2.TimeoutException, httpx2.RemoteProtocolError):
+            attempts += 1
+            if attempts == MAX_ATTEMPTS:
+                raise
+            time.sleep(RETRY_S)
+        else:
+            if target.tell() < file.size:
+                raise OSError(f"The reply has {target.tell()} of the {file.size} bytes of {file.path}.")
+
+
+@contextmanager
+def _reply(url: str, start: int) -> Iterator[httpx2.Response]:
+    """Ask for a file from its byte `start` on.
+
+    Raises:
+        HfHubHTTPError: the hub refuses it. OSError, httpx2.HTTPError: the request fails.
+    """
+    # Of a compressed file, no part could be asked for.
+    headers = build_hf_headers() | {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    with http_stream_backoff(
+        "GET",
+        url,
+        headers=headers,
+        timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+        retry_on_exceptions=(),
+        retry_on_status_codes=BUSY_STATUSES,
+    ) as reply:
+        hf_raise_for_status(reply)
+        yield reply
 
 
 def fetch_small_file(repo_id: str, commit: str, file: HubFile) -> bytes:
@@ -98,24 +143,3 @@ def damaged_text(repo_id: str, file: HubFile) -> str:
         f"{file.path} of {repo_id} arrived with other content than the hub states, and was deleted; pull it again, and if that "
         "fails, check HF_ENDPOINT and the network."
     )
-
-
-class _Meter:
-    """What the client of the hub takes for its progress bar: counts bytes, and refuses more than the file has."""
-
-    def __init__(self, file: HubFile, initial: int, on_bytes: OnBytes) -> None:
-        self._file, self._received_bytes, self._on_bytes = file, initial, on_bytes
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Do nothing."""
-
-    def update(self, count: int | float | None = 1) -> None:
-        """Count bytes before they are written. A negative number: a server without ranges sends the file from its beginning."""
-        self._received_bytes += int(count or 0)
-        if self._received_bytes > self._file.size:
-            path = self._file.path
-            raise DamagedDownload(f"More of {path} arrives than the hub states; check HF_ENDPOINT and the network.")
-        self._on_bytes(int(count or 0))

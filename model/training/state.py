@@ -1,7 +1,6 @@
 """The state of a training run in one file, which is always complete."""
 
 import io
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,6 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Replace the state in a folder. An interruption at any point leaves the old state unchanged."""
     with atomic_write(folder / STATE_FILE) as partial, partial.open("wb") as file:
         torch.save(state, file)
-        # Without the sync before the rename, a power failure can leave an empty file.
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:

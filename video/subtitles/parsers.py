@@ -24,7 +24,7 @@ from longview.video.subtitles.cues import (
     join_sentences,
     segments_from,
 )
-from longview.video.subtitles.encoding import DecodedText, decode_content, read_text_file
+from longview.video.subtitles.encoding import DecodedText, read_text_file
 from longview.video.subtitles.sidecars import language_in
 
 MAX_SUBTITLE_BYTES = 20 << 20
@@ -87,15 +87,8 @@ def read_subtitles(path: Path, *, offset_s: float = 0.0, heartbeat: Callable[[],
     return _parse(read_text_file(path, max_bytes=MAX_SUBTITLE_BYTES, language=language), path, language, offset_s, heartbeat)
 
 
-def parse_subtitles(content: bytes, name: str, *, offset_s: float = 0.0) -> SubtitleFile:
-    """Read the content of a subtitle file that has the name `name`. See `read_subtitles`."""
-    path = Path(name)
-    language = language_in(path.name)
-    return _parse(decode_content(content, name, max_bytes=MAX_SUBTITLE_BYTES, language=language), path, language, offset_s)
-
-
 def _parse(
-    decoded: DecodedText, path: Path, language: str | None, offset_s: float, heartbeat: Callable[[], None] = lambda: None
+    decoded: DecodedText, path: Path, language: str | None, offset_s: float, heartbeat: Callable[[], None]
 ) -> SubtitleFile:
     lines = LINE_END.sub("\n", decoded.text).split("\n")
     head = decoded.text[:4096].lstrip("\ufeff \t\r\n")

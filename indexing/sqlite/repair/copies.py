@@ -1,11 +1,11 @@
 """Copies of a library's database: one that is made while the library is in use, and one that replaces the present database."""
 
-import os
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from longview.core.atomic import replace_file, sync_file, sync_folder
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.indexing.errors import LibraryUnusable
 from longview.indexing.library_files import INDEX_FILE
@@ -144,8 +144,8 @@ def prepare_replacement(library: Path, source: Path, progress: Progress = NO_PRO
         db.execute("UPDATE revision SET number = max(number, ?) + 1", (revision,))
     with closing(connect(source / DATABASE)) as db:
         db.execute("PRAGMA journal_mode = DELETE")
-    with (source / DATABASE).open("rb+") as file:
-        os.fsync(file.fileno())
+    # A full disk is noticed here, before anything of the library is changed.
+    sync_file(source / DATABASE)
 
 
 def replace_database(library: Path, source: Path) -> Path | None:
@@ -167,7 +167,9 @@ def replace_database(library: Path, source: Path) -> Path | None:
         # SQLite would apply the log of the old database to the new one.
         for suffix in ("-wal", "-shm", "-journal"):
             target.with_name(target.name + suffix).unlink(missing_ok=True)
-        (source / DATABASE).replace(target)
+        # Without the deletions on the disk, a power cut could leave the new database with the log of the old one.
+        sync_folder(library)
+        replace_file(source / DATABASE, target)
     return kept_copy
 
 

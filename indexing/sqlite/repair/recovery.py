@@ -20,7 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from longview.core.atomic import atomic_write
+from longview.core.atomic import atomic_write, sync_file, sync_folder
 from longview.indexing.errors import LibraryUnusable
 from longview.indexing.sqlite.database.database import LOCK
 from longview.indexing.sqlite.database.failures import disk_full, folder_error
@@ -142,6 +142,8 @@ def recover(target: Path, source: Path | None = None) -> Recovery:
         keep(target, kept_copy)
         for suffix in ("-wal", "-shm", "-journal"):
             target.with_name(target.name + suffix).unlink(missing_ok=True)
+        # Without the deletions on the disk, a power cut could leave the new database with the log of the old one.
+        sync_folder(target.parent)
     return recovery
 
 
@@ -154,6 +156,8 @@ def keep(target: Path, kept_copy: Path) -> None:
                 os.link(old, new)
             except OSError:
                 shutil.copy2(old, new)
+                sync_file(new)
+    sync_folder(kept_copy.parent)
 
 
 def _write(path: Path, pages: DatabasePages, version: int, recovery: Recovery) -> None:

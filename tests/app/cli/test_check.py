@@ -91,3 +91,8 @@ def test_a_damaged_sentence_encoder_is_named_before_anything_is_indexed(
     assert shell.call("search", "circle", code=1)["error"]["code"] == "invalid_encoder"
     assert len(shell.call("list")["videos"]) == 1
     assert "sp.model" in str(shell.call("check", code=1)["findings"])
+    # Damaged vectors cannot be rebuilt without it, and stay reported.
+    for name in ("vectors.faiss", "vectors.json"):
+        (shell.library / name).write_bytes(b"{}")
+    findings = shell.call("check", "--repair", code=1)["findings"]
+    assert [item["repaired"] for item in findings if item["area"] == "vectors"] == [None]

@@ -17,6 +17,7 @@ from longview.indexing.records.video import VideoEntry
 from longview.video.errors import NotAVideo, VideoNotFound
 from longview.video.synthetic import render
 from tests.support.app_samples import TWICE, demo_settings, file_names
+from tests.support.power_cuts import disk_calls
 from tests.support.small_disk import small_disk
 
 
@@ -128,7 +129,9 @@ def test_upload_is_imported_once_under_a_safe_name(tmp_path: Path, twice_path: P
     app = Longview(demo_settings(tmp_path / "library"))
     uploads = app.library.folder / "uploads"
     first, second = (Path(shutil.copy(twice_path, tmp_path / name)) for name in ("tmp1", "tmp2"))
-    copy = app.media.import_upload(first, "../../My: holiday; rm -rf ~.MP4")
+    with disk_calls() as calls:
+        copy = app.media.import_upload(first, "../../My: holiday; rm -rf ~.MP4")
+    assert calls.renamed == [copy.name] and calls.losses == []
     assert copy.parent == uploads and copy.suffix == ".mp4"
     assert copy.read_bytes() == twice_path.read_bytes() and not first.exists()
     assert app.media.import_upload(second, "another name.mp4") == copy

@@ -21,6 +21,7 @@ from longview.indexing.sqlite.repair.integrity import database_problems, log_pro
 from longview.indexing.sqlite.repair.recovery import only_process, recover
 from longview.indexing.sqlite.vectors import VectorIndex
 from tests.support.library_samples import WordBags, matching_texts, put_captions, put_speech, sample_entry, sample_events, spoken
+from tests.support.power_cuts import disk_calls
 from tests.support.small_disk import small_disk
 
 FIRST_LIBRARY = Path(__file__).parents[2] / "fixtures" / "library_9caf505"
@@ -77,7 +78,9 @@ def test_damaged_page_is_an_error_for_every_reader_and_costs_only_its_own_rows(l
     with pytest.raises(LibraryDamaged, match=r"damaged.*longview check --repair"):
         [library.tracks.segments(video_id) for video_id in VIDEOS]
     assert database_problems(library.folder, is_quick=True)
-    recovery = recover(library.folder / DATABASE)
+    with disk_calls() as calls:
+        recovery = recover(library.folder / DATABASE)
+    assert calls.renamed == [DATABASE] and calls.losses == []
     after = contents(library.folder)
     lost = len(before["segments"]) - len(after["segments"])
     assert after["videos"] == before["videos"] and after["tracks"] == before["tracks"]

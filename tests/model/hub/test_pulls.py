@@ -30,6 +30,7 @@ from longview.model.speech.weights import find_speech_model
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo
 from tests.support.hub_server import Hub, Reply, describe, git_hash, running_hub
+from tests.support.power_cuts import disk_calls
 from tests.support.pull_samples import FILES, NAME, NEW_COMMIT, WEIGHTS, WEIGHTS_DIGEST, blobs, pull_now, transfers
 
 
@@ -61,6 +62,14 @@ def test_pull_is_recorded_and_the_next_one_transfers_nothing(hub: Hub) -> None:
     hub.requests.clear()
     again = pull_now()
     assert again.transferred_bytes == 0 and transfers(hub) == [] and again.plan.newer_commit is None
+
+
+def test_record_of_a_pull_does_not_outlive_its_files(hub: Hub) -> None:
+    """After a power cut, a file that is recorded as checked must not be empty."""
+    hub.add(NAME, dict(FILES))
+    with disk_calls() as calls:
+        pull_now()
+    assert WEIGHTS_DIGEST in calls.renamed and calls.losses == []
 
 
 def test_new_commit_is_taken_on_request_only_and_only_what_has_changed(hub: Hub) -> None:
@@ -324,6 +333,31 @@ def test_server_with_less_of_a_file_than_is_here_is_named(hub: Hub) -> None:
     with pytest.raises(DamagedDownload, match=r"model\.safetensors .* was deleted; pull it again"):
         pull(plan)
     assert not partial.exists()
+
+
+def test_server_without_ranges_sends_the_file_again(hub: Hub) -> None:
+    hub.add(NAME, dict(FILES))
+    plan = plan_pull(NAME)
+    partial = repository_folder(NAME) / "blobs" / f"{WEIGHTS_DIGEST}.incomplete"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(WEIGHTS[:9])
+    hub.failures[f"/{NAME}/resolve/{hub.repositories[NAME].commit}/model.safetensors"] = Reply(200, body=WEIGHTS)
+    result = pull(plan)
+    assert (result.folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert result.transferred_bytes == sum(map(len, FILES.values()))
+
+
+def test_cache_has_relative_links_where_the_disk_can_have_links(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add(NAME, dict(FILES))
+    # Other programs read the cache, and it may be moved as a whole.
+    pointer = pull_now().folder / "model.safetensors"
+    assert pointer.readlink() == Path("..", "..", "blobs", WEIGHTS_DIGEST)
+    hub.add("me/other", dict(FILES))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_SYMLINKS", True)
+    pointer = pull_now("me/other").folder / "model.safetensors"
+    assert not pointer.is_symlink() and pointer.read_bytes() == WEIGHTS and blobs("me/other") == set()
+    # What is moved away from the blobs is not transferred again.
+    assert pull_now("me/other").transferred_bytes == 0
 
 
 def test_file_above_the_limit_of_http_is_checked_by_its_hash(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Tests of subtitle files: their encodings, formats and defects, and the files that belong to a video."""
 
 import math
+import tempfile
 from pathlib import Path
 
 import pysubs2
@@ -12,7 +13,7 @@ from longview.core.timeline import Span
 from longview.video.errors import UnreadableSubtitles
 from longview.video.language_tags import language_code
 from longview.video.subtitles.cues import MAX_CUE_CHARACTERS
-from longview.video.subtitles.parsers import MAX_SUBTITLE_BYTES, SubtitleFile, parse_subtitles, read_subtitles
+from longview.video.subtitles.parsers import MAX_SUBTITLE_BYTES, SubtitleFile, read_subtitles
 from longview.video.subtitles.sidecars import find_sidecars
 from tests.support.sentences import SENTENCES, lines_of
 
@@ -25,6 +26,12 @@ def srt(texts: list[str]) -> str:
     return "".join(
         f"{index + 1}\r\n00:00:{index:02d},000 --> 00:00:{index:02d},900\r\n{text}\r\n\r\n" for index, text in enumerate(texts)
     )
+
+
+def parse_subtitles(content: bytes, name: str, *, offset_s: float = 0.0) -> SubtitleFile:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, name).write_bytes(content)
+        return read_subtitles(Path(folder, name), offset_s=offset_s)
 
 
 def parse(text: str, name: str = "film.srt") -> SubtitleFile:
@@ -43,6 +50,27 @@ def test_text_is_right_in_every_encoding(language: str, encoding: str) -> None:
             subtitles = parse_subtitles(srt(lines[first : first + size]).encode(encoding), "film.srt")
             assert [segment.text for segment in subtitles.segments] == lines[first : first + size]
             assert not subtitles.problems
+
+
+@pytest.mark.parametrize(
+    ("encoding", "lines"),
+    [
+        ("cp1253", ["Το νερό βράζει στους εκατό βαθμούς.", "Πού πηγαίνεις τώρα;", "Θα φύγουμε αύριο το πρωί."]),
+        ("cp1254", ["Su yüz derecede kaynar.", "Şimdi nereye gidiyorsun?", "Yarın sabah erkenden yola çıkalım."]),
+        ("cp874", ["น้ำเดือดที่หนึ่งร้อยองศา", "ตอนนี้คุณจะไปไหน", "พรุ่งนี้เราออกเดินทางแต่เช้า"]),
+        ("koi8-r", ["Вода кипит при ста градусах.", "Куда ты сейчас идёшь?", "Давай выедем завтра рано утром."]),
+        ("iso8859-2", ["Woda wrze w stu stopniach.", "Dokąd teraz idziesz, siostro?", "Jutro rano wyruszymy wcześnie."]),
+    ],
+)
+def test_text_of_three_subtitles_is_right_in_rarer_encodings(encoding: str, lines: list[str]) -> None:
+    subtitles = parse_subtitles(srt(lines).encode(encoding), "film.srt")
+    assert [segment.text for segment in subtitles.segments] == lines and not subtitles.problems
+
+
+def test_language_in_a_wrong_name_does_not_damage_the_text() -> None:
+    for language in ("ru", "el", "ja"):
+        (segment,) = parse_subtitles(srt(["Größere Häuser stehen drüben."]).encode("cp1252"), f"film.{language}.srt").segments
+        assert segment.text == "Größere Häuser stehen drüben."
 
 
 @pytest.mark.parametrize("language", ["pl", "cs", "hu", "ru", "ko"])
@@ -163,10 +191,9 @@ def test_an_offset_moves_all_times() -> None:
 def test_a_file_without_subtitles_is_one_clear_error(content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "film.srt"
     path.write_bytes(content)
-    for read in (lambda: read_subtitles(path), lambda: parse_subtitles(content, "film.srt")):
-        with pytest.raises(UnreadableSubtitles, match=message) as error:
-            read()
-        assert error.value.code == "unreadable_subtitles"
+    with pytest.raises(UnreadableSubtitles, match=message) as error:
+        read_subtitles(path)
+    assert error.value.code == "unreadable_subtitles"
 
 
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:

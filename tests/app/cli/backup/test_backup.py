@@ -29,6 +29,7 @@ from tests.app.cli.backup.test_hostile_backup import rewrite
 from tests.support.app_samples import file_names
 from tests.support.backups import add_video, contents
 from tests.support.library_samples import WordBags, put_captions, sample_entry, sample_events
+from tests.support.power_cuts import disk_calls
 from tests.support.shell import Shell
 from tests.support.small_disk import small_disk
 
@@ -144,6 +145,18 @@ def test_replacing_keeps_the_old_database(archive: Path, library: Library, shell
     (library.folder / DATABASE).unlink()
     kept.rename(library.folder / DATABASE)
     assert contents(Library(library.folder)) == changed
+
+
+def test_a_power_cut_costs_neither_the_back_up_nor_the_library(library: Library, tmp_path: Path) -> None:
+    with disk_calls() as calls:
+        backup(library.folder, tmp_path / "library.zip", with_originals=True)
+        assert calls.losses == []
+        for replace in (False, True):
+            report = restore(tmp_path / "library.zip", tmp_path / "new", replace=replace)
+            # Video files come before the database that names them.
+            assert calls.renamed[-1] == DATABASE and calls.losses == []
+            assert bool(report.restored_files) is not replace
+        assert len(calls.renamed) > 3
 
 
 def test_a_search_that_is_open_finds_the_restored_passages(archive: Path, tmp_path: Path) -> None:
