@@ -11,18 +11,16 @@ from longview.app.files.video_names import checked_title, is_same_title, with_id
 from longview.app.runtime.provenance import is_outdated
 from longview.app.runtime.runtime import Runtime
 from longview.app.settings import Settings
-from longview.app.streams import Done, Stream
-from longview.core.lazy import LazyPart, lazy_names
-from longview.core.progress import Cancelled, Progress, ProgressReport
-from longview.core.time_format import format_time
-from longview.core.time_text import TimeReference, find_times, parse_time
-from longview.core.timeline import Event, Segment, Span
+from longview.app.streams import Stream
+from longview.core.lazy import LazyPart
+from longview.core.progress import Progress
+from longview.core.timeline import Segment, Span
 from longview.indexing.errors import UnknownVideo
-from longview.indexing.records.track import VIDEO_ID, Track, TrackVersion
+from longview.indexing.records.track import TrackVersion
 from longview.indexing.records.video import AnsweredQuestion, VideoEntry, VideoName
 from longview.indexing.sqlite.library import Library
 from longview.model.errors import ModelError
-from longview.model.tasks.events import PartialResult, TextDelta
+from longview.model.tasks.events import PartialResult
 
 if TYPE_CHECKING:
     from longview.app.files.media import MediaStore
@@ -38,45 +36,10 @@ if TYPE_CHECKING:
     from longview.app.qa.locator import Location, Locator
     from longview.app.qa.retriever import Retriever, SearchResults
     from longview.app.runtime.caption_offer import CaptionOffer
-    from longview.indexing.exports import FORMATS
     from longview.indexing.records.job import QueuedJob
-    from longview.indexing.records.provenance_text import describe_maker
-    from longview.indexing.records.track import StoredSegment
-    from longview.indexing.search.search import Evidence, Moment
-    from longview.indexing.sqlite.tracks.removals import RemovedVideo
     from longview.model.engine.base import ChatTurn
     from longview.model.engine.checkpoints.checkpoints import Checkpoint
-    from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
     from longview.video.decoding.decoder import Decoder
-    from longview.video.probing.guard import MEDIA_SUFFIXES
-
-__all__ = [  # with the types and constants that the interface needs
-    "Answer", "AnsweredQuestion", "Cancelled", "CaptionOffer", "Chapters", "ChatTurn", "describe_maker", "Done", "Event",
-    "Evidence", "find_times", "format_time", "FORMATS", "IndexOptions", "IndexResult", "is_quoted", "Longview",
-    "VIDEO_ID", "MAX_QUESTION_CHARACTERS", "MEDIA_SUFFIXES", "Moment", "parse_time", "PartialResult", "PlanReport",
-    "Progress", "ProgressReport", "QueuedJob", "RemovedVideo", "SearchResults", "Segment", "Span", "StoredSegment", "Stream",
-    "TextDelta", "TimeReference", "Track", "TrackVersion", "VideoEntry",
-]  # fmt: skip
-
-__getattr__ = lazy_names(
-    __name__,
-    {
-        "longview.app.qa.answers": ("Answer",),
-        "longview.app.runtime.caption_offer": ("CaptionOffer",),
-        "longview.app.qa.chapters": ("Chapters",),
-        "longview.app.ingest.indexer": ("IndexOptions", "IndexResult"),
-        "longview.app.qa.retriever": ("SearchResults",),
-        "longview.indexing.exports": ("FORMATS",),
-        "longview.indexing.records.job": ("QueuedJob",),
-        "longview.indexing.records.provenance_text": ("describe_maker",),
-        "longview.indexing.sqlite.tracks.removals": ("RemovedVideo",),
-        "longview.indexing.search.search": ("Evidence", "Moment"),
-        "longview.indexing.records.track": ("StoredSegment",),
-        "longview.model.engine.base": ("ChatTurn",),
-        "longview.model.tasks.question": ("MAX_QUESTION_CHARACTERS",),
-        "longview.video.probing.guard": ("MEDIA_SUFFIXES",),
-    },
-)
 
 log = logging.getLogger(__name__)
 

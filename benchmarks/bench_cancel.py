@@ -18,7 +18,8 @@ from typing import Any
 from tokenizers.decoders import DecodeStream
 from transformers import AutoTokenizer
 
-from longview.app.service import IndexOptions, Longview
+from longview.app.ingest.options import IndexOptions
+from longview.app.service import Longview
 from longview.app.settings import Settings
 from longview.app.streams import Stream
 from longview.core.progress import Cancelled

@@ -19,7 +19,8 @@ from starlette.datastructures import QueryParams
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from longview.app.service import MAX_QUESTION_CHARACTERS, MEDIA_SUFFIXES
+from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
+from longview.video.probing.guard import MEDIA_SUFFIXES
 
 MAX_BODY_BYTES = 1 << 20
 """Maximum size of a request that is not an upload; questions and paths take a few thousand bytes."""

@@ -14,10 +14,12 @@ from longview.app.errors import EXPECTED_ERRORS
 from longview.app.files.disk_usage import missing_ids
 from longview.app.jobs.text import job_title, named_reason, refused_text
 from longview.app.qa.example_questions import examples_for
-from longview.app.service import MEDIA_SUFFIXES, Longview, VideoEntry
+from longview.app.service import Longview
 from longview.app.serving.workers import FolderAddition, Workers
+from longview.indexing.records.video import VideoEntry
 from longview.ui import render
 from longview.ui.toasts import reports_errors, show_warning, toast
+from longview.video.probing.guard import MEDIA_SUFFIXES
 
 MAX_FOLLOWED_UPLOADS = 32
 """Maximum number of requests that follow their jobs at once. A further upload is added to the jobs when one of these ends."""

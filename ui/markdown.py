@@ -6,17 +6,13 @@ import re
 import urllib.parse
 from collections.abc import Iterator, Sequence
 
-from longview.app.service import (
-    AnsweredQuestion,
-    ChatTurn,
-    ProgressReport,
-    Span,
-    TimeReference,
-    find_times,
-    format_time,
-    is_quoted,
-    parse_time,
-)
+from longview.app.service import is_quoted
+from longview.core.progress import ProgressReport
+from longview.core.time_format import format_time
+from longview.core.time_text import TimeReference, find_times, parse_time
+from longview.core.timeline import Span
+from longview.indexing.records.video import AnsweredQuestion
+from longview.model.engine.base import ChatTurn
 from longview.ui.render import format_span
 
 CITATION_MARGIN_S = 1.0

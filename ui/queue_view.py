@@ -7,9 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from longview.app.errors import LibraryUnusable
-from longview.app.service import Longview, QueuedJob
+from longview.app.service import Longview
 from longview.app.serving.preparations import Preparation
 from longview.app.serving.workers import Workers
+from longview.indexing.records.job import QueuedJob
 from longview.ui import render
 
 MAX_ROWS = 100

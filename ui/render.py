@@ -9,26 +9,22 @@ import jinja2
 from markupsafe import Markup, escape
 
 from longview.app.jobs.text import detail_text, job_title, state_text
-from longview.app.service import (
-    FORMATS,
-    CaptionOffer,
-    Chapters,
-    Evidence,
-    ProgressReport,
-    QueuedJob,
-    RemovedVideo,
-    SearchResults,
-    Segment,
-    Span,
-    Track,
-    TrackVersion,
-    VideoEntry,
-    describe_maker,
-    format_time,
-)
+from longview.app.qa.chapters import Chapters
+from longview.app.qa.retriever import SearchResults
+from longview.app.runtime.caption_offer import CaptionOffer
 from longview.app.serving.preparations import Preparation
 from longview.app.text.contents import NO_EVENTS, contents_text
+from longview.core.progress import ProgressReport
 from longview.core.sources import SOURCES, source_label, traits_of
+from longview.core.time_format import format_time
+from longview.core.timeline import Segment, Span
+from longview.indexing.exports import FORMATS
+from longview.indexing.records.job import QueuedJob
+from longview.indexing.records.provenance_text import describe_maker
+from longview.indexing.records.track import Track, TrackVersion
+from longview.indexing.records.video import VideoEntry
+from longview.indexing.search.search import Evidence
+from longview.indexing.sqlite.tracks.removals import RemovedVideo
 
 NOTHING_SEARCHABLE = (
     "Nothing to search or ask about yet. Add subtitles with longview subtitles, or captions with another --model."

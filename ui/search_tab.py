@@ -6,7 +6,11 @@ from typing import Any
 import gradio as gr
 
 from longview.app.errors import EXPECTED_ERRORS
-from longview.app.service import MAX_QUESTION_CHARACTERS, Cancelled, Done, Longview, PartialResult, ProgressReport, TextDelta
+from longview.app.service import Longview
+from longview.app.streams import Done
+from longview.core.progress import Cancelled, ProgressReport
+from longview.model.tasks.events import PartialResult, TextDelta
+from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
 from longview.ui import markdown, render
 from longview.ui.streaming import ANSWERING, IDLE, STOPPED_REPLY, ActiveStreams
 from longview.ui.toasts import reports_errors, show_warning

@@ -16,8 +16,9 @@ from starlette.types import ASGIApp
 
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.files.download_names import content_disposition, export_name
-from longview.app.service import FORMATS, Longview
+from longview.app.service import Longview
 from longview.app.serving.workers import Workers
+from longview.indexing.exports import FORMATS
 from longview.ui.access import HOST, OwnSiteOnly
 from longview.ui.inputs import CheckedInputs
 from longview.ui.page import ASSETS, THEME, build

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from longview.app.service import Progress
+from longview.core.progress import Progress
 
 ANSWERING: dict[str, Any] = {"stop_btn": "Stop"}
 IDLE: dict[str, Any] = {"stop_btn": False}

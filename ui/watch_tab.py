@@ -9,20 +9,16 @@ import gradio as gr
 
 from longview.app.errors import EXPECTED_ERRORS, LibraryUnusable, NothingCleared
 from longview.app.qa.example_questions import examples_for
-from longview.app.service import (
-    MAX_QUESTION_CHARACTERS,
-    VIDEO_ID,
-    Cancelled,
-    Done,
-    Longview,
-    Progress,
-    ProgressReport,
-    Segment,
-    TextDelta,
-    VideoEntry,
-)
+from longview.app.service import Longview
 from longview.app.serving.workers import Workers
+from longview.app.streams import Done
 from longview.app.text.counts import count_text
+from longview.core.progress import Cancelled, Progress, ProgressReport
+from longview.core.timeline import Segment
+from longview.indexing.records.track import VIDEO_ID
+from longview.indexing.records.video import VideoEntry
+from longview.model.tasks.events import TextDelta
+from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
 from longview.ui import markdown, render
 from longview.ui.streaming import ANSWERING, IDLE, STOPPED_REPLY, ActiveStreams
 from longview.ui.toasts import reports_errors, show_warning, toast

@@ -16,8 +16,8 @@ from longview.app.cli.params import (
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, OutputFailed
 
 if TYPE_CHECKING:
-    from longview.app.service import ChatTurn
     from longview.indexing.records.video import VideoEntry
+    from longview.model.engine.base import ChatTurn
 
 
 @command("json", "model", "decoding", "ask-checks", "transcript", "thinking")
@@ -35,7 +35,7 @@ def ask(
 
     Example: longview ask 3f2a "What happens at 0:42?"
     """
-    from longview.app.service import ChatTurn
+    from longview.model.engine.base import ChatTurn
 
     arguments = arguments or []
     if not arguments and not interactive:

@@ -16,7 +16,7 @@ from longview.app.text.contents import searchable_by
 from longview.core.time_format import format_clock
 
 if TYPE_CHECKING:
-    from longview.app.service import Segment
+    from longview.core.timeline import Segment
     from longview.indexing.records.video import VideoEntry
 
 log = logging.getLogger(__name__)

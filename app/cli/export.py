@@ -27,7 +27,7 @@ from longview.core.time_format import format_time
 from longview.indexing.exports import FORMATS
 
 if TYPE_CHECKING:
-    from longview.app.service import VideoEntry
+    from longview.indexing.records.video import VideoEntry
 
 log = logging.getLogger(__name__)
 

@@ -20,12 +20,13 @@ from longview.app.ingest.options import IndexOptions
 from longview.app.ingest.outcomes import source_text
 from longview.app.jobs.folder_watch import FolderWatch, left_out_text, media_files
 from longview.app.jobs.text import named_reason
-from longview.app.service import MEDIA_SUFFIXES, Cancelled, QueuedJob
 from longview.app.text.damage import damage_of
+from longview.core.progress import Cancelled
 from longview.core.sources import source_label
 from longview.core.time_format import format_time
 from longview.indexing.errors import LibraryUnusable
-from longview.indexing.records.job import BATCH, PERSON
+from longview.indexing.records.job import BATCH, PERSON, QueuedJob
+from longview.video.probing.guard import MEDIA_SUFFIXES
 
 if TYPE_CHECKING:
     pass

@@ -19,7 +19,9 @@ from longview.core.sources import source_label
 from longview.core.time_format import format_time
 
 if TYPE_CHECKING:
-    from longview.app.service import QueuedJob, TrackVersion, VideoEntry
+    from longview.indexing.records.job import QueuedJob
+    from longview.indexing.records.track import TrackVersion
+    from longview.indexing.records.video import VideoEntry
 
 log = logging.getLogger(__name__)
 

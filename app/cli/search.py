@@ -18,7 +18,7 @@ from longview.app.text.counts import count_text
 from longview.core.sources import source_label, traits_of
 
 if TYPE_CHECKING:
-    from longview.app.service import Moment
+    from longview.indexing.search.search import Moment
 
 
 @command("json", "model", "decoding")

@@ -10,11 +10,13 @@ from typing import Any
 from longview.app.diagnostics.library_check import quick_problems
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.files.disk_usage import library_bytes, missing_ids
-from longview.app.service import Longview, Track, VideoEntry
+from longview.app.service import Longview
 from longview.app.text.damage import damaged_videos_text
 from longview.core.sources import SOURCES
 from longview.indexing.embedding.embedder import check_encoder, encoder_folder
 from longview.indexing.errors import LibraryUnusable
+from longview.indexing.records.track import Track
+from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.database.database import DATABASE
 from longview.indexing.sqlite.database.failures import is_writable
 from longview.model.engine.checkpoints.checkpoints import DEMO

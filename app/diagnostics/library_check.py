@@ -11,13 +11,14 @@ from longview.app.diagnostics.weights_check import weight_findings
 from longview.app.errors import VideoGone
 from longview.app.files.cache_limit import CACHE_FOLDERS
 from longview.app.maintenance.housekeeping import partial_paths
-from longview.app.service import Longview, VideoEntry
+from longview.app.service import Longview
 from longview.app.settings import Settings
 from longview.app.text.counts import count_text, size_text
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.indexing.errors import InvalidEncoder, LibraryDamaged, LibraryUnusable
 from longview.indexing.library_files import INDEX_FILE, PROXIES, THUMBNAILS, delete_inside
 from longview.indexing.records.track import ID_DIGITS
+from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.database.database import DATABASE, Database
 from longview.indexing.sqlite.database.failures import disk_full, is_disk_full
 from longview.indexing.sqlite.database.inventory import copies

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longview.app.files.file_names import write_errors
+from longview.app.ingest.options import IndexOptions
 from longview.app.jobs.runner import STOPPED_JOB
-from longview.app.service import IndexOptions, Longview
+from longview.app.service import Longview
 from longview.app.serving.preparations import Preparation
 from longview.app.serving.workers import Workers
 from longview.core.atomic import atomic_write

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, NoSpace
+from longview.app.ingest.options import IndexOptions
 from longview.app.jobs.folder_watch import left_out, left_out_text, media_files
-from longview.app.service import IndexOptions, Longview
+from longview.app.service import Longview
 from longview.app.serving.browser_copies import BrowserCopies
 from longview.app.serving.preparations import Preparation
 from longview.app.serving.upload_cache import UploadCache

@@ -17,7 +17,8 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
-from longview.app.service import IndexOptions, Longview
+from longview.app.ingest.options import IndexOptions
+from longview.app.service import Longview
 from longview.app.settings import Settings
 from longview.indexing.records.track import video_id_of
 from longview.video.probing.content_hash import content_hash

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from longview.app.ingest.options import IndexOptions
 from longview.app.ingest.outcomes import source_text
-from longview.app.service import IndexOptions, Longview
+from longview.app.service import Longview
 from longview.app.serving.workers import Workers
 from longview.core.timeline import Segment, Span
 from longview.indexing.errors import UnknownVersion

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from longview.app.service import MAX_QUESTION_CHARACTERS, Longview
+from longview.app.service import Longview
 from longview.app.serving.workers import Workers
+from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
 from longview.ui.access import OwnSiteOnly
 from longview.ui.server import create
 from tests.support.app_samples import demo_settings

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from longview.app.service import Longview, QueuedJob
+from longview.app.service import Longview
 from longview.app.serving.workers import STATE_S, Workers
 from longview.app.settings import Settings
 from longview.core.processes import this_process
+from longview.indexing.records.job import QueuedJob
 from longview.ui.queue_view import MAX_ROWS, QueueState, QueueView
 from tests.support.library_samples import put_captions, sample_entry, sample_events
 from tests.support.parsed_page import ParsedPage

@@ -10,7 +10,8 @@ import pytest
 
 from longview.app.errors import BadRequest, NoSpace, VideoGone
 from longview.app.files.file_names import safe_name
-from longview.app.service import IndexOptions, Longview
+from longview.app.ingest.options import IndexOptions
+from longview.app.service import Longview
 from longview.core.timeline import Span
 from longview.indexing.errors import UnknownVideo
 from longview.indexing.records.video import VideoEntry

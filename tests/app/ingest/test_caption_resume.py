@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from longview.app.files.watched_file import WatchedFile
+from longview.app.ingest.indexer import IndexResult
 from longview.app.ingest.media_look import MediaLook
+from longview.app.ingest.options import IndexOptions
 from longview.app.ingest.sources.base import SourceJob
 from longview.app.ingest.sources.caption_run import find_run
 from longview.app.runtime.runtime import Runtime
-from longview.app.service import IndexOptions, IndexResult, Longview
+from longview.app.service import Longview
 from longview.app.streams import Done
 from longview.core.progress import NO_PROGRESS, Cancelled, ProgressReport
 from longview.core.timeline import Span

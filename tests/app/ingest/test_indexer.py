@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from longview.app.errors import BadRequest, VideoGone
+from longview.app.ingest.options import IndexOptions
 from longview.app.ingest.sources import captions
-from longview.app.service import IndexOptions, Longview
+from longview.app.service import Longview
 from longview.app.streams import Done
 from longview.app.text.contents import contents_text
 from longview.core.progress import Cancelled, ProgressReport

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from longview.app.ingest import sources
+from longview.app.ingest.options import IndexOptions
 from longview.app.jobs import monitor
-from longview.app.service import IndexOptions, Longview
+from longview.app.service import Longview
 from longview.app.serving.workers import Workers
 from longview.core.progress import Progress
 from longview.core.sources import SOURCES, SourceTraits

@@ -10,9 +10,10 @@ import pytest
 
 from longview.app.errors import VideoGone
 from longview.app.files import watched_file
+from longview.app.ingest.options import IndexOptions
 from longview.app.qa.answers import Answer
 from longview.app.qa.quotes import question_kinds, questions
-from longview.app.service import IndexOptions, Longview
+from longview.app.service import Longview
 from longview.app.streams import Done, Stream
 from longview.core.progress import Cancelled, Progress, ProgressReport
 from longview.indexing.records.video import VideoEntry

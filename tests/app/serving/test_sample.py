@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from longview.app.qa.example_questions import examples_for
-from longview.app.service import Longview, VideoEntry
+from longview.app.service import Longview
 from longview.app.serving.sample import (
     FOLDER,
     PACKAGED,
@@ -25,6 +25,7 @@ from longview.app.serving.sample import (
 )
 from longview.app.serving.workers import Workers
 from longview.core.progress import Cancelled, Progress
+from longview.indexing.records.video import VideoEntry
 from longview.video.errors import FFmpegFailed
 from tests.support.app_samples import demo_settings
 from tests.support.speech_samples import needs_speech_model

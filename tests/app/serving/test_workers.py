@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from longview.app.errors import BadRequest
+from longview.app.ingest.options import IndexOptions
 from longview.app.jobs.text import refused_text
-from longview.app.service import IndexOptions, Longview, QueuedJob
+from longview.app.service import Longview
 from longview.app.serving.workers import STATE_S, Workers
+from longview.indexing.records.job import QueuedJob
 from longview.video.errors import VideoError
 from longview.video.synthetic import render
 from tests.support.app_samples import RING, TWICE, demo_settings, file_names

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from longview.app.service import FORMATS, Longview
+from longview.app.service import Longview
 from longview.app.settings import Settings
 from longview.core.timeline import Span
 from longview.indexing.embedding.embedder import SentenceEncoder
+from longview.indexing.exports import FORMATS
 from longview.indexing.records.track import Provenance, Track
 from longview.indexing.sqlite.database.database import DATABASE
 from longview.indexing.sqlite.database.schema import MIGRATIONS

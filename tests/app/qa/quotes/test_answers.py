@@ -10,8 +10,8 @@ from longview.app.evaluation.sounds import silence, write_wav
 from longview.app.evaluation.word_material import FOLDER
 from longview.app.ingest.options import IndexOptions
 from longview.app.qa.answers import Answer
-from longview.app.service import Longview, Segment
-from longview.core.timeline import Span
+from longview.app.service import Longview
+from longview.core.timeline import Segment, Span
 from longview.indexing.records.video import VideoEntry
 from longview.video.subtitles.parsers import read_subtitles
 from tests.support.app_samples import demo_settings

@@ -10,7 +10,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from safetensors.torch import save_file
 
-from longview.app.service import IndexOptions, Longview
+from longview.app.ingest.options import IndexOptions
+from longview.app.service import Longview
 from longview.app.settings import Settings
 from longview.core.timeline import Span
 from longview.model.engine.checkpoints.checkpoints import DEMO, OOD_DETECTOR_FILE, OOD_DETECTOR_FOLDER, find_checkpoint
