@@ -67,6 +67,12 @@ class InvalidQuestion(ModelError):
     code = "invalid_question"
 
 
+class LocalEngineUnavailable(ModelError):
+    """A package that a model on this machine needs is not installed, or cannot be imported."""
+
+    code = "local_engine_unavailable"
+
+
 class DeviceNotFound(ModelError):
     """The requested device is not available."""
 
