@@ -26,10 +26,11 @@ from benchmarks.bench_decode import PeakMemory
 from benchmarks.check_report import line
 from benchmarks.shapes import MODEL_SHAPES, shape_model
 from longview.model.engine.checkpoints.checkpoints import DEMO
+from longview.model.engine.checkpoints.layer_types import read_layer_types
 from longview.model.engine.costs.estimates import Estimates
 from longview.model.engine.execution.cuda_graph import MIN_EAGER_STEPS, CudaGraphDecoder
 from longview.model.engine.execution.frame_batches import CHUNK_TOKENS, FrameBatcher
-from longview.model.engine.execution.kv_cache import PreallocatedCache, read_layer_types
+from longview.model.engine.execution.kv_cache import PreallocatedCache
 from longview.model.engine.execution.prefill import Prefill, next_logits
 from longview.model.engine.execution.visual_inputs import use_indexed_deepstack
 from longview.model.engine.kernels.experts import EXPERTS

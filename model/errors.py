@@ -69,6 +69,12 @@ class InvalidQuestion(ModelError):
     http_status = 400
 
 
+class LocalEngineUnavailable(ModelError):
+    """A package that a model on this machine needs is not installed, or cannot be imported."""
+
+    code = "local_engine_unavailable"
+
+
 class DeviceNotFound(ModelError):
     """The requested device is not available."""
 

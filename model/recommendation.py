@@ -1,7 +1,7 @@
 """The checkpoints that are recommended for a machine: the best published ones that fit, and the time that they would take.
 
 All times follow from the sampling plan of one hour of video, the operations of the checkpoint's shape, and the speed of products
-of matrices on the machine (`longview.model.engine.costs.calibration.expected_speed`). Nothing is downloaded or loaded.
+of matrices on the machine (`longview.model.engine.costs.expected_speed.expected_speed`). Nothing is downloaded or loaded.
 """
 
 import itertools
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from longview.model.catalog import Catalog, PublishedCheckpoint, PublishedSpeechModel, read_catalog
 from longview.model.engine.base import REPLY_RESERVE_TOKENS
-from longview.model.engine.costs.calibration import expected_speed
+from longview.model.engine.costs.expected_speed import expected_speed
 from longview.model.engine.costs.machine import Machine
 from longview.model.engine.execution.frame_batches import CHUNK_TOKENS
 from longview.model.engine.execution.patch_selection import kept_patches_period_s

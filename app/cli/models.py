@@ -19,6 +19,7 @@ from longview.app.text.counts import count_text
 from longview.core.progress import Cancelled
 from longview.indexing.records.provenance_text import REVISION_DIGITS
 from longview.model.engine.checkpoints.checkpoints import incomplete_checkpoints
+from longview.model.errors import LocalEngineUnavailable
 
 if TYPE_CHECKING:
     from longview.model.hub.pulls import PullResult
@@ -43,18 +44,21 @@ def models(context: Context) -> None:
 
     Example: longview models
     """
-    # PyTorch takes seconds to import.
     from longview.app.models.advice import describe_machine, describe_recommendation, installed_speech_models, recommend_here
 
-    checkpoints, recommendation = local_models(context.settings), recommend_here(context.settings)
-    incomplete = incomplete_checkpoints()
+    checkpoints, incomplete = local_models(context.settings), incomplete_checkpoints()
+    try:
+        recommendation = recommend_here(context.settings)
+        recommended = schemas.RecommendationOut.of(recommendation)
+        names = {model.checkpoint.name for model in checkpoints} | installed_speech_models(recommendation)
+        advice = [describe_machine(recommendation.machine), *describe_recommendation(recommendation, names)]
+    except LocalEngineUnavailable as error:
+        recommended, advice = schemas.RecommendationOut.without_speed(str(error)), [str(error)]
     document = schemas.ModelsDocument(
         models=[schemas.LocalModelOut.of(model) for model in checkpoints],
         incomplete=list(incomplete),
-        recommendation=schemas.RecommendationOut.of(recommendation),
+        recommendation=recommended,
     )
-    names = {model.checkpoint.name for model in checkpoints} | installed_speech_models(recommendation)
-    advice = [describe_machine(recommendation.machine), *describe_recommendation(recommendation, names)]
     hints = [f"  {name} is not complete; `longview models pull {name}` resumes where it stopped." for name in incomplete]
     context.print_result(document, "\n".join([*map(_describe, checkpoints), *hints, "", *advice]))
 

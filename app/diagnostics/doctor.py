@@ -21,7 +21,8 @@ from longview.indexing.sqlite.database.database import DATABASE
 from longview.indexing.sqlite.database.failures import is_writable
 from longview.model.engine.checkpoints.checkpoints import DEMO
 from longview.model.engine.checkpoints.weight_files import check_demo
-from longview.model.errors import InvalidSpeechModel
+from longview.model.engine.local_access import device_facts
+from longview.model.errors import InvalidSpeechModel, LocalEngineUnavailable
 from longview.video.ffmpeg import ffmpeg_major_version, ffmpeg_path
 
 MIN_DISK_BYTES = 1 << 30
@@ -41,7 +42,6 @@ class Diagnosis:
 def examine(app: Longview) -> Diagnosis:
     """Collect facts and problems of this machine and of the library."""
     import psutil
-    import torch
 
     problems = []
     memory = psutil.virtual_memory()
@@ -51,11 +51,17 @@ def examine(app: Longview) -> Diagnosis:
         "cpu_cores": psutil.cpu_count(logical=False),
         "memory_bytes": memory.total,
         "memory_free_bytes": memory.available,
-        "torch": torch.__version__,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "torch": None,
+        "device": "cpu",
     }
-    if torch.cuda.is_available():
-        facts["device_free_bytes"], facts["device_bytes"] = torch.cuda.mem_get_info()
+    try:
+        device = device_facts()
+        facts |= {"torch": device.torch_version, "device": device.device_name}
+        if device.memory_bytes is not None:
+            facts["device_free_bytes"], facts["device_bytes"] = device.memory_bytes
+    except LocalEngineUnavailable as error:
+        if app.settings.server is None:
+            problems.append(str(error))
     if memory.available < MIN_MEMORY_BYTES:
         problems.append(f"Only {memory.available >> 20} MiB of memory are free; close other programs.")
     facts["ffmpeg"] = ffmpeg_path()

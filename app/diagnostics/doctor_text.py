@@ -34,7 +34,7 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "processor", count_text(facts["cpu_cores"], "core") if facts["cpu_cores"] else "unknown"
     if "device_bytes" in facts:
         yield "GPU", f"{facts['device']}, {size_text(facts['device_bytes'])}, {size_text(facts['device_free_bytes'])} free"
-    yield "PyTorch", facts["torch"]
+    yield "PyTorch", facts["torch"] or "cannot be used"
     yield "ffmpeg", f"{facts['ffmpeg']}, " + (f"version {facts['ffmpeg_version']}" if facts["ffmpeg_version"] else "does not run")
     yield from _server_rows(facts)
     yield "checkpoint", _model(facts, "checkpoint")

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 from longview.app.files.media import MediaStore
 from longview.app.ingest.indexer import Indexer
 from longview.app.ingest.ranges import requested_span
+from longview.app.ingest.sources.base import Decision
 from longview.app.runtime.context_retry import retry_with_smaller_context
 from longview.app.runtime.runtime import Runtime
 from longview.app.runtime.transcript_context import transcript_reader
 from longview.core.timeline import Span
 from longview.indexing.records.track import video_id_of
 from longview.indexing.sqlite.library import Library
+from longview.model.errors import LocalEngineUnavailable
 
 if TYPE_CHECKING:
-    from longview.app.ingest.sources import Decision
     from longview.app.runtime.checks import Checks
     from longview.model.tasks.costs import Cost
     from longview.video.probing.probe import VideoInfo
@@ -98,9 +99,14 @@ class IndexPlanner:
         sources, declined_after_s = self._indexer.decisions(video, span or Span(0.0, video.duration_s))
         if not video.has_frames:
             return PlanReport(video, sources, None, other_s)
-        frames = retry_with_smaller_context(
-            self._runtime, lambda: self._plan_frames(video, span, fps, max_frames, context_tokens)
-        )
+        try:
+            frames = retry_with_smaller_context(
+                self._runtime, lambda: self._plan_frames(video, span, fps, max_frames, context_tokens)
+            )
+        except LocalEngineUnavailable as error:
+            if sources["captions"].action == "run":
+                sources["captions"] = Decision("skip", str(error))
+            return PlanReport(video, sources, None, other_s)
         captions = sources["captions"]
         if captions.action == "run" and captions.estimated_seconds is None:
             sources["captions"] = replace(captions, estimated_seconds=frames.index.seconds)

@@ -4,7 +4,8 @@ from collections.abc import Collection
 
 from longview.app.settings import Settings
 from longview.model.catalog import PublishedCheckpoint, read_catalog
-from longview.model.engine.costs.machine import Machine, measure_machine
+from longview.model.engine.costs.machine import Machine
+from longview.model.engine.local_access import find_machine
 from longview.model.errors import ModelError
 from longview.model.recommendation import HOUR_S, Recommendation, recommend
 from longview.model.speech.weights import find_speech_model
@@ -16,7 +17,7 @@ def recommend_here(settings: Settings) -> Recommendation:
     Raises:
         DeviceNotFound: there is no such device as in the settings.
     """
-    return recommend(measure_machine(settings.device, threads=settings.cpu_threads, cache=settings.cache))
+    return recommend(find_machine(settings.device, threads=settings.cpu_threads, cache=settings.cache))
 
 
 def installed_speech_models(recommendation: Recommendation) -> set[str]:

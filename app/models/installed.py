@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from longview.app.settings import Settings, is_default
 from longview.model.engine.checkpoints.checkpoints import Checkpoint, cached_checkpoints, find_checkpoint
+from longview.model.engine.local_access import choose_device_type, device_memory_bytes
 from longview.model.errors import CheckpointNotFound, InvalidCheckpoint
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,5 @@ def _add_checkpoint(setting: str, settings: Settings, checkpoints: dict[str, Che
 
 
 def _device_bytes(device: str | None) -> int:
-    from longview.model.engine.devices import choose_device_type, devices_of, memory_bytes
-
-    return sum(memory_bytes(one)[1] for one in devices_of(choose_device_type(device)))
+    _, total_bytes = device_memory_bytes(choose_device_type(device))
+    return total_bytes

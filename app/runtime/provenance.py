@@ -55,8 +55,7 @@ def _uses_int8(runtime: "Runtime") -> bool:
     """
     if runtime.settings.precision != "int8" or runtime.settings.server is not None:
         return False
-    # Importing PyTorch takes seconds.
-    from longview.model.engine.devices import choose_device_type
+    from longview.model.engine.local_access import choose_device_type
 
     return choose_device_type(runtime.settings.device) == "cpu"
 

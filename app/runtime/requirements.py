@@ -34,6 +34,6 @@ def require_known_footage(runtime: "Runtime", entry: VideoEntry) -> None:
     if track is None or track.status != "declined" or is_outdated(runtime, entry):
         return
     if not any(part.duration_s > 0 for part in subtract_spans(Span(0.0, entry.duration_s), track.uncovered)):
-        from longview.model.engine.execution.ood import out_of_distribution_error
+        from longview.model.engine.checkpoints.out_of_distribution import out_of_distribution_error
 
         raise out_of_distribution_error(runtime.checkpoint)

@@ -230,18 +230,17 @@ class Runtime:
         grounding = self.grounding_checkpoint
         if grounding is None or not self._are_both_local:
             return None
-        from longview.model.engine.devices import choose_device_type, devices_of, memory_bytes
+        from longview.model.engine.local_access import choose_device_type, device_count, device_memory_bytes
         from longview.model.engine.weight_swapping import DeviceScheduler, can_swap_weights, fit_together
 
         device_type = choose_device_type(self.settings.device)
-        devices = devices_of(device_type)
         checkpoints = (self.checkpoint, grounding)
         fits = fit_together(
             [checkpoint.weight_bytes for checkpoint in checkpoints],
             [checkpoint.kv_bytes_per_token for checkpoint in checkpoints],
-            sum(memory_bytes(device)[1] for device in devices),
+            device_memory_bytes(device_type)[1],
         )
-        return DeviceScheduler() if not fits and can_swap_weights(device_type, len(devices)) else None
+        return DeviceScheduler() if not fits and can_swap_weights(device_type, device_count(device_type)) else None
 
     @property
     def _are_both_local(self) -> bool:
@@ -274,11 +273,11 @@ class Runtime:
         return RemoteEngine(server, thinking=self.settings.thinking, max_thinking_tokens=self.settings.thinking_tokens)
 
     def _load_engine(self, checkpoint: "Checkpoint", scheduler: "DeviceScheduler | None") -> "LocalEngine":
-        from longview.model.engine.local import LocalEngine
+        from longview.model.engine.local_access import load_engine
 
-        def load() -> LocalEngine:
+        def load() -> "LocalEngine":
             settings = self.settings
-            return LocalEngine(
+            return load_engine(
                 checkpoint,
                 device=settings.device,
                 cpu_threads=settings.cpu_threads,

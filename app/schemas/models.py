@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
+import psutil
 from pydantic import BaseModel
 
 from longview.app.schemas.base import rounded
@@ -66,6 +67,8 @@ class RecommendationOut(BaseModel):
     download_bytes: int
     speed_measured_at: str | None
     """When the speed of this machine was measured (ISO 8601, UTC); null: now, as on a GPU, or it is unknown."""
+    problem: str | None = None
+    """Why nothing can be recommended: a package that measures the speed is missing; null: its speed is known."""
 
     @classmethod
     def of(cls, recommendation: "Recommendation") -> Self:
@@ -82,6 +85,23 @@ class RecommendationOut(BaseModel):
             locate_seconds_per_hour=rounded(recommendation.locate_s),
             download_bytes=recommendation.download_bytes,
             speed_measured_at=machine.measured_at.isoformat(timespec="seconds") if machine.measured_at else None,
+        )
+
+    @classmethod
+    def without_speed(cls, problem: str) -> Self:
+        """Return the document for a machine whose speed cannot be measured. `problem`: why, as a sentence."""
+        return cls(
+            device="cpu",
+            device_bytes=[psutil.virtual_memory().total],
+            model=None,
+            grounding_model=None,
+            takes_turns=False,
+            speech_model=None,
+            captions_seconds_per_hour=None,
+            locate_seconds_per_hour=None,
+            download_bytes=0,
+            speed_measured_at=None,
+            problem=problem,
         )
 
 

@@ -21,7 +21,7 @@ from transformers import AutoProcessor
 
 from benchmarks.shapes import shape_model
 from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
-from longview.model.engine.costs.calibration import expected_speed
+from longview.model.engine.costs.expected_speed import expected_speed
 from longview.model.engine.costs.number_formats import product_speed
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.local_session import LocalSession

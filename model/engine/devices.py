@@ -49,6 +49,11 @@ def devices_of(device_type: str) -> list[torch.device]:
     return [torch.device(device_type, index) for index in range(torch.accelerator.device_count())]
 
 
+def accelerator_name(device_type: str) -> str:
+    """Return the name of the first device of a type; for Apple's, the type."""
+    return str(getattr(torch, device_type).get_device_name(0)) if device_type in ("cuda", "xpu") else device_type
+
+
 def memory_bytes(device: torch.device) -> tuple[int, int]:
     """Return the free and the total memory of a device. Memory that PyTorch keeps for reuse counts as free."""
     if device.type == "cpu":

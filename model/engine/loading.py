@@ -12,11 +12,11 @@ import torch
 from safetensors import SafetensorError
 
 from longview.model.engine.checkpoints.checkpoints import Checkpoint
+from longview.model.engine.checkpoints.layer_types import LINEAR_ATTENTION, read_layer_types
 from longview.model.engine.checkpoints.precision_names import Precision
 from longview.model.engine.checkpoints.weight_files import check_weights
 from longview.model.engine.costs.number_formats import format_times
 from longview.model.engine.devices import devices_of, memory_bytes, memory_errors
-from longview.model.engine.execution.kv_cache import LINEAR_ATTENTION, read_layer_types
 from longview.model.engine.execution.visual_inputs import use_indexed_deepstack
 from longview.model.engine.kernels import attention, experts
 from longview.model.engine.kernels.fp8 import FP8_METHODS, can_multiply_fp8, may_have_fp8_kernels

@@ -25,6 +25,7 @@ from longview.core.timeline import Span
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn
 from longview.model.engine.chat_template import ChatTemplate, clean_context
 from longview.model.engine.checkpoints.checkpoints import Checkpoint
+from longview.model.engine.checkpoints.layer_types import read_layer_types
 from longview.model.engine.checkpoints.precision_names import Precision
 from longview.model.engine.costs.calibration import machine_key, measure_speed, measurement_s
 from longview.model.engine.costs.estimates import Estimates
@@ -32,18 +33,19 @@ from longview.model.engine.costs.model_shape import MEMORY_SHARE, Speed
 from longview.model.engine.costs.speed_meter import RunningReplies, SpeedMeter
 from longview.model.engine.devices import choose_device_type, inference, memory_bytes
 from longview.model.engine.execution.frame_batches import FrameBatcher
-from longview.model.engine.execution.kv_cache import PreallocatedCache, read_layer_types
+from longview.model.engine.execution.kv_cache import PreallocatedCache
 from longview.model.engine.execution.ood import load_ood_detector
 from longview.model.engine.execution.patch_selection import select_patches
 from longview.model.engine.execution.prefill import Prefill
-from longview.model.engine.generation.decoding import MAX_THINKING_TOKENS, GenerationConfig, NextLogits, decode_reply
+from longview.model.engine.generation.decoding import GenerationConfig, NextLogits, decode_reply
 from longview.model.engine.generation.grammar import Grammars
 from longview.model.engine.generation.local_generation import LocalGeneration
 from longview.model.engine.generation.sampling import Sampler, sampling_config_of
-from longview.model.engine.generation.thoughts import thought_end_of, thought_tags_of
+from longview.model.engine.generation.thoughts import MAX_THINKING_TOKENS, thought_end_of, thought_tags_of
 from longview.model.engine.loading import MIN_LARGE_BYTES, load_model
 from longview.model.engine.local_session import LocalSession
-from longview.model.engine.weight_swapping import DeviceScheduler, MovableWeights
+from longview.model.engine.movable_weights import MovableWeights
+from longview.model.engine.weight_swapping import DeviceScheduler
 from longview.model.errors import InvalidQuestion
 from longview.video.decoding.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
@@ -105,7 +107,7 @@ class LocalEngine:
         self._weights = MovableWeights(self.model)
         text = self.model.config.get_text_config()
         self.layer_types = read_layer_types(text, checkpoint.name)
-        """The kind of each layer; see `longview.model.engine.execution.kv_cache.read_layer_types`."""
+        """The kind of each layer; see `longview.model.engine.checkpoints.layer_types.read_layer_types`."""
         layer_devices = Counter(next(layer.parameters()).device for layer in self.model.model.language_model.layers)
         self.uses_cuda_graph = self.device == "cuda" and len(layer_devices) == 1
         """Whether single tokens are decoded by a CUDA graph; without a GPU its fixed shapes only make it slower."""

@@ -9,7 +9,7 @@ from longview.core.time_format import format_spans
 from longview.core.time_text import known_times
 from longview.core.timeline import Segment, Span, merge_spans
 from longview.model.engine.base import ChatTurn, VideoSession
-from longview.model.engine.execution.ood import out_of_distribution_error
+from longview.model.engine.checkpoints.out_of_distribution import out_of_distribution_error
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.context import TaskContext
 from longview.model.tasks.coverage import Coverage, CoverageTracker

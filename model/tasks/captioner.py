@@ -14,7 +14,7 @@ from longview.core.progress import Progress
 from longview.core.time_format import format_spans
 from longview.core.timeline import Event, Span, merge_spans
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, VideoSession
-from longview.model.engine.generation.decoding import RETRY_PRESENCE_PENALTY
+from longview.model.engine.generation.repetition import RETRY_PRESENCE_PENALTY
 from longview.model.tasks.context import TaskContext
 from longview.model.tasks.coverage import Coverage, CoverageTracker, WindowCoverage
 from longview.model.tasks.events import PartialResult

@@ -7,7 +7,7 @@ from longview.core.progress import Progress
 from longview.core.time_format import format_spans
 from longview.core.timeline import Span, merge_spans
 from longview.model.engine.base import VideoSession
-from longview.model.engine.execution.ood import out_of_distribution_error
+from longview.model.engine.checkpoints.out_of_distribution import out_of_distribution_error
 from longview.model.tasks.context import TaskContext
 from longview.model.tasks.coverage import Coverage, CoverageTracker
 from longview.model.tasks.grounding import (

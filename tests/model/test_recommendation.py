@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks.estimates.estimate_shapes import shape_costs
 from longview.model.catalog import read_catalog
-from longview.model.engine.costs.machine import Machine, measure_machine
+from longview.model.engine.costs.machine import Machine
+from longview.model.engine.costs.machine_speed import measure_machine
 from longview.model.recommendation import recommend
 
 GIB = 2**30

@@ -22,6 +22,7 @@ from longview.indexing.records.provenance_text import model_name
 from longview.indexing.records.track import Provenance, Track
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.tracks.caption_windows import CaptionWindowRow
+from longview.model.engine.local_access import missing_packages_text
 from longview.model.errors import UnreadableReplies
 from longview.model.tasks.events import PartialResult
 
@@ -65,6 +66,8 @@ class CaptionSource:
         track = job.has_track(self.name, checkpoint.identity, checkpoint.profile.version, checkpoint.profile.name)
         if track and track.status in ("complete", "declined") and self._has_same_options(job, track):
             return Decision("keep", track.note or "up to date")
+        if self._runtime.settings.server is None and (problem := missing_packages_text()) is not None:
+            return Decision("skip", problem, is_failure=True)
         return Decision("run")
 
     def _has_same_options(self, job: SourceJob, track: Track) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from longview.model.engine.checkpoints.profiles import Profile, find_profile, read_named_profile, read_profile
-from longview.model.errors import CheckpointNotFound, DeviceNotFound, InvalidCheckpoint
+from longview.model.engine.torch_packages import may_have_accelerator, require_torch
+from longview.model.errors import CheckpointNotFound, DeviceNotFound, InvalidCheckpoint, LocalEngineUnavailable
 from longview.model.hub.folders import possible_models
 from longview.model.model_folders import find_folder, indexed_files
 from longview.model.revision import revision_of
@@ -335,12 +336,14 @@ def _best_cached(device: str | None) -> str | None:
     candidates = [checkpoint for checkpoint in cached_checkpoints() if AUTO_PATTERN.fullmatch(checkpoint.name)]
     if not candidates:
         return None
-    # Importing PyTorch takes seconds, and is rarely needed here.
-    from longview.model.engine.devices import choose_device_type, devices_of, memory_bytes
-
+    if not may_have_accelerator():
+        return None
     try:
+        require_torch()
+        from longview.model.engine.devices import choose_device_type, devices_of, memory_bytes
+
         device_type = choose_device_type(device)
-    except DeviceNotFound:
+    except (DeviceNotFound, LocalEngineUnavailable):
         # The library can be read without the device. Loading the checkpoint says that it is missing.
         return None
     if device_type == "cpu":

@@ -7,8 +7,6 @@ devices knows: number formats, kernels, threads, and other programs.
 
 import logging
 import time
-from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +14,11 @@ import torch
 
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.model.engine.costs.estimates import Estimates
-from longview.model.engine.costs.machine_cache import load_measurement, processor_name, save_measurement
-from longview.model.engine.costs.model_shape import ModelShape, Speed
-from longview.model.engine.costs.number_formats import product_speed, software
+from longview.model.engine.costs.expected_speed import expected_speed
+from longview.model.engine.costs.machine_cache import processor_name
+from longview.model.engine.costs.model_shape import Speed
+from longview.model.engine.costs.number_formats import product_speed
+from longview.model.engine.costs.speed_cache import speed_key
 from longview.model.engine.devices import synchronize
 from longview.model.engine.execution.kv_cache import PreallocatedCache
 from longview.model.engine.execution.prefill import Prefill
@@ -39,44 +39,19 @@ MAX_MEASURED_PATCHES = 96
 PAST_TOKENS = {"cpu": 4096, "mps": 8192}
 """Length of the long past, in tokens, by device type; for others `MAX_PAST_TOKENS`."""
 MAX_PAST_TOKENS = 65_536
-PREFILL_OVERHEAD = {"cpu": 1.7}
-"""Time of a prefill, as a multiple of the time of its products of matrices alone, by device type; for others
-`ACCELERATOR_OVERHEAD`. (1.4 to 1.8 for Qwen3.5-0.8B and -2B in bfloat16 on one and two x86-64 cores with AMX.)"""
-STEP_OVERHEAD = {"cpu": 1.4}
-"""Time of a decoding step, as a multiple of the time that one product needs to read its weights, by device type; for others
-`ACCELERATOR_OVERHEAD`. (1.3 to 1.5, as above.)"""
-ACCELERATOR_OVERHEAD = 2.5
-"""The same on accelerators: 2.4 to 2.9 for prefills of 33K to 262K tokens of Qwen3-VL-2B and -8B on an H100, by a simple
-implementation (docs/performance.md). Decoding steps were not measured."""
 WARMUP_STEPS, TIMED_STEPS = 2, 3
 """Decoding steps before the measured ones, and the measured ones. A GPU captures its graph first."""
 GRAPH_STEPS = 10
 
 
 def machine_key(checkpoint: str, model: Any) -> str:
-    """Return what the speed of a checkpoint depends on, as the key of its measurement."""
+    """Return what the speed of a loaded checkpoint depends on, as the key of its measurement."""
     device = model.device
     name = f"{device.type} {processor_name()}"
     if device.type in ("cuda", "xpu"):
         name = getattr(torch, device.type).get_device_name(device)
     is_int8 = any(isinstance(module, Int8Linear) for module in model.modules())
-    precision = f"int8 and {model.dtype}" if is_int8 else str(model.dtype)
-    return " | ".join([checkpoint, name, precision, *software()])
-
-
-def load_speed(cache: Path | None, key: str) -> Speed | None:
-    """Return the speed that was measured before; None without one, or if the file cannot be used."""
-    numbers = load_measurement(cache, key)
-    if numbers is None or set(numbers) != {field.name for field in fields(Speed)}:
-        return None
-    speed = Speed(**numbers)
-    is_valid = min(speed.flops_per_s, speed.attention_flops_per_s, speed.step_s) > 0 and speed.step_s_per_token >= 0
-    return speed if is_valid else None
-
-
-def save_speed(cache: Path | None, key: str, speed: Speed) -> None:
-    """Keep a speed for later processes; see `longview.model.engine.costs.machine_cache.save_measurement`."""
-    save_measurement(cache, key, asdict(speed))
+    return speed_key(checkpoint, name, f"int8 and {model.dtype}" if is_int8 else str(model.dtype), torch.get_num_threads())
 
 
 def _measured_sizes(device_type: str, max_tokens: int) -> tuple[int, int]:
@@ -84,16 +59,6 @@ def _measured_sizes(device_type: str, max_tokens: int) -> tuple[int, int]:
     patches = min(MEASURED_PATCHES.get(device_type, MAX_MEASURED_PATCHES), max(1, max_tokens // (4 * PATCH_TOKENS)))
     past_tokens = min(PAST_TOKENS.get(device_type, MAX_PAST_TOKENS), max_tokens - 4 * patches * PATCH_TOKENS)
     return patches, max(0, past_tokens)
-
-
-def expected_speed(shape: ModelShape, device_type: str, flops_per_s: float, bytes_per_s: float) -> Speed:
-    """Estimate the speed of a model that is not loaded, from that of products of matrices in its format.
-
-    `flops_per_s`: operations per second of a product with many rows; `bytes_per_s`: weights that one with a single row reads.
-    """
-    flops_per_s /= PREFILL_OVERHEAD.get(device_type, ACCELERATOR_OVERHEAD)
-    bytes_per_s /= STEP_OVERHEAD.get(device_type, ACCELERATOR_OVERHEAD)
-    return Speed(flops_per_s, flops_per_s, shape.active_bytes / bytes_per_s, shape.kv_bytes_per_token / bytes_per_s)
 
 
 def measurement_s(model: Any, estimates: Estimates, *, max_tokens: int) -> float:

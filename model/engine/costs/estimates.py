@@ -4,19 +4,20 @@ import functools
 import itertools
 from typing import Any
 
-import torch
-
+from longview.model.engine.checkpoints.layer_types import FULL_ATTENTION, LINEAR_ATTENTION, read_layer_types
 from longview.model.engine.costs.model_shape import ModelShape, Speed
 from longview.model.engine.execution.frame_batches import CHUNK_TOKENS
-from longview.model.engine.execution.kv_cache import FULL_ATTENTION, LINEAR_ATTENTION, read_layer_types
-from longview.model.engine.kernels.precision import Int8Linear
 from longview.video.sampling_plan import SamplingPlan
 
+FLOAT32_BYTES = 4
+"""Size of a number in float32, in bytes."""
 LINEAR_TENSORS = 12
 """Number of float32 tensors (tokens, value heads, head size) that a linear-attention layer holds at once in torch operations:
 192 KiB per token for Qwen3.5-9B, of which 180 to 196 KB were measured."""
 SNAPSHOTS = 2
 """Number of copies of the state of a linear layer: at the end of the video, and at the end of its transcript."""
+PACKED_BYTES = "weight_bytes"
+"""Attribute of layers whose weights are packed (`longview.model.engine.kernels.precision.Int8Linear`): their size in bytes."""
 LINEAR_CHUNK = 64
 """Tokens that the gated delta rule handles at once (transformers `torch_chunk_gated_delta_rule`)."""
 
@@ -47,7 +48,7 @@ class Estimates:
         keys = text.linear_num_key_heads * text.linear_key_head_dim
         values = text.linear_num_value_heads * text.linear_value_head_dim
         convolution = (2 * keys + values) * text.linear_conv_kernel_dim * self._element_bytes
-        recurrent = values * text.linear_key_head_dim * torch.float32.itemsize
+        recurrent = values * text.linear_key_head_dim * FLOAT32_BYTES
         return self._linear_layers * (convolution + recurrent) * (1 + SNAPSHOTS)
 
     @property
@@ -86,14 +87,14 @@ class Estimates:
         text = (3 * self._feed_forward_width + 8 * self._text.hidden_size) * self._element_bytes
         if self._linear_layers:
             head_size = max(self._text.linear_key_head_dim, self._text.linear_value_head_dim)
-            text += LINEAR_TENSORS * self._text.linear_num_value_heads * head_size * torch.float32.itemsize
+            text += LINEAR_TENSORS * self._text.linear_num_value_heads * head_size * FLOAT32_BYTES
         return int(pixels + max(vision, text))
 
     @property
     def weight_bytes(self) -> int:
         """Size of the weights in memory."""
         tensors = itertools.chain(self._model.parameters(), self._model.buffers())
-        quantized_bytes = sum(module.weight_bytes for module in self._model.modules() if isinstance(module, Int8Linear))
+        quantized_bytes = sum(getattr(module, PACKED_BYTES, 0) for module in self._model.modules())
         return quantized_bytes + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def session_bytes(self, tokens: int) -> int:
@@ -151,8 +152,8 @@ class Estimates:
         return text, sum(_count_weights(module) for module in self._model.model.visual.modules())
 
 
-def _count_weights(module: torch.nn.Module) -> int:
+def _count_weights(module: Any) -> int:
     """Count the weights of a module without those of its children."""
-    if isinstance(module, Int8Linear):
+    if hasattr(module, PACKED_BYTES):
         return module.in_features * module.out_features
     return sum(weight.numel() for weight in module.parameters(recurse=False))

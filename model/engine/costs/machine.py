@@ -5,15 +5,9 @@ from datetime import datetime
 from pathlib import Path
 
 import psutil
-import torch
 
+from longview.model.engine.costs.format_times import FormatTimes, kept_times, load_per_core, times_measured_at
 from longview.model.engine.costs.machine_cache import processor_name
-from longview.model.engine.costs.number_formats import format_times, product_speed, times_measured_at
-from longview.model.engine.devices import choose_device_type, devices_of, memory_bytes
-from longview.model.engine.kernels.fp8 import may_have_fp8_kernels
-
-FP8_CAPABILITY = (8, 9)
-"""CUDA compute capability from which a GPU multiplies FP8 (Ada, Hopper)."""
 
 
 @dataclass(frozen=True)
@@ -41,39 +35,30 @@ class Machine:
     """Whether a checkpoint in bfloat16 is loaded in float32, because that is the faster format."""
 
 
-def measure_machine(device: str | None = None, *, threads: int | None = None, cache: Path | None = None) -> Machine:
-    """Return this machine; measure its speed unless `cache` has that of this CPU. A GPU is measured each time.
+def kept_cpu_machine(threads: int | None, cache: Path | None) -> Machine | None:
+    """Return this machine without an accelerator, with the speed that the cache keeps; None if it has to be measured.
 
-    `device`, `threads`: as for `longview.model.engine.local.LocalEngine`.
-
-    Raises:
-        DeviceNotFound: there is no such device.
+    `threads`: as for `longview.model.engine.local.LocalEngine`.
     """
-    device_type = choose_device_type(device)
-    cores, host_bytes = psutil.cpu_count(logical=False) or 1, psutil.virtual_memory().total
-    if device_type == "cpu":
-        torch.set_num_threads(threads or cores)
-        times = format_times(cache)
-        speed, uses_float32 = times.faster_speed, not times.is_bfloat16_faster
-        return Machine(
-            "cpu",
-            processor_name(),
-            (host_bytes,),
-            host_bytes,
-            cores,
-            *speed,
-            uses_float32=uses_float32,
-            measured_at=times_measured_at(cache),
-        )
-    devices = devices_of(device_type)
-    name = getattr(torch, device_type).get_device_name(devices[0]) if device_type in ("cuda", "xpu") else processor_name()
+    times = kept_times(cache, threads or physical_cores(), load_per_core())
+    return None if times is None else cpu_machine(times, threads, cache)
+
+
+def cpu_machine(times: FormatTimes, threads: int | None, cache: Path | None) -> Machine:
+    """Return this machine without an accelerator. `times`: those of products of matrices."""
+    host_bytes = psutil.virtual_memory().total
     return Machine(
-        device_type,
-        name,
-        tuple(memory_bytes(one)[1] for one in devices),
+        "cpu",
+        processor_name(),
+        (host_bytes,),
         host_bytes,
-        cores,
-        *product_speed(torch.bfloat16, devices[0]),
-        multiplies_fp8=device_type == "cuda" and torch.cuda.get_device_capability(devices[0]) >= FP8_CAPABILITY,
-        has_fp8_kernels=may_have_fp8_kernels(device_type),
+        physical_cores(),
+        *times.faster_speed,
+        uses_float32=not times.is_bfloat16_faster,
+        measured_at=times_measured_at(cache, threads or physical_cores()),
     )
+
+
+def physical_cores() -> int:
+    """Return the number of cores of this machine; two threads of one core count once."""
+    return psutil.cpu_count(logical=False) or 1

@@ -5,21 +5,25 @@ name of a processor does not tell that, so it is measured.
 """
 
 import functools
-import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from datetime import datetime
 from pathlib import Path
 
 import torch
 from torch.nn import functional
 
-from longview.model.engine.costs.machine_cache import load_measurement, measured_at, processor_name, save_measurement
+from longview.model.engine.costs.format_times import (
+    ROWS,
+    WIDTH,
+    FormatTimes,
+    keep_times,
+    kept_times,
+    load_per_core,
+    products_key,
+    speed,
+)
 from longview.model.engine.devices import synchronize
 
-ROWS, WIDTH = 512, 4096
-"""Rows of a prefill, and width of the square matrix."""
 MIN_WEIGHT_BYTES = 256 << 20
 """Minimum size of the matrices that are multiplied with one row in turn, in bytes: beyond the caches of CPUs and GPUs."""
 MIN_PRODUCTS, MAX_PRODUCTS, MIN_TIMED_S = 4, 50, 0.25
@@ -27,44 +31,6 @@ MIN_PRODUCTS, MAX_PRODUCTS, MIN_TIMED_S = 4, 50, 0.25
 ACCELERATOR_ROUNDS = 20
 """Number of times that all weights are multiplied between two looks at the clock on an accelerator."""
 CPU = torch.device("cpu")
-LOAD_NAME = "load_per_core"
-"""Name of the load among the kept times."""
-BUSY_LOAD = 0.75
-"""Load per core above which other programs kept the machine busy while it was measured."""
-STEPS_PER_CHUNK = 24
-"""Decoding steps per 512 tokens of prefill, for a window of captions: 128 tokens of reply for 2,760 tokens of prompt."""
-ENGINE_SPEED_VERSION = 2
-"""Version of the engine's speed, which grows when a change makes earlier measurements wrong."""
-INT8_SPEED = 2.5
-"""Speed of products in 8 bits, as a multiple of that in float32: 2.3 to 2.7 (x86-64 with AVX-512 VNNI, without AMX, oneDNN)."""
-
-
-@dataclass(frozen=True)
-class FormatTimes:
-    """Times of products on this machine, in seconds: with the rows of a prefill, and with one row."""
-
-    float32_rows_s: float
-    float32_row_s: float
-    bfloat16_rows_s: float
-    bfloat16_row_s: float
-
-    @property
-    def is_bfloat16_faster(self) -> bool:
-        """Whether bfloat16 is faster than float32 for a window of captions."""
-        float32_s = self.float32_rows_s + STEPS_PER_CHUNK * self.float32_row_s
-        return self.bfloat16_rows_s + STEPS_PER_CHUNK * self.bfloat16_row_s < float32_s
-
-    @property
-    def faster_speed(self) -> tuple[float, float]:
-        """Speed of the faster format, as `product_speed` has it."""
-        if self.is_bfloat16_faster:
-            return _speed(torch.bfloat16, self.bfloat16_rows_s, self.bfloat16_row_s)
-        return _speed(torch.float32, self.float32_rows_s, self.float32_row_s)
-
-    @property
-    def is_bfloat16_faster_than_int8(self) -> bool:
-        """Whether a prefill is faster in bfloat16 than in 8 bits, whose inputs must be rounded first."""
-        return self.bfloat16_rows_s * INT8_SPEED < self.float32_rows_s
 
 
 def format_times(cache: Path | None = None) -> FormatTimes:
@@ -73,37 +39,10 @@ def format_times(cache: Path | None = None) -> FormatTimes:
     They are measured again if the processor, the number of threads or PyTorch is another one, and if other programs kept the
     machine busy then and do not now: of two measurements, the shorter times are those of the machine.
     """
-    key, load = products_key(), load_per_core()
-    stored_times = load_measurement(cache, key) or {}
-    kept_load = stored_times.pop(LOAD_NAME, 0.0)
-    measured_times = None
-    if set(stored_times) == {field.name for field in fields(FormatTimes)} and min(stored_times.values()) > 0:
-        measured_times = FormatTimes(**stored_times)
-        if kept_load <= BUSY_LOAD or load > kept_load / 2:
-            return measured_times
-    times = _measure(key)
-    if measured_times is not None:
-        times = FormatTimes(**{name: min(seconds, stored_times[name]) for name, seconds in asdict(times).items()})
-    save_measurement(cache, key, asdict(times) | {LOAD_NAME: load})
-    return times
-
-
-def load_per_core() -> float:
-    """Return how many programs wanted each core in the last minute; 0 where the system does not tell."""
-    try:
-        return os.getloadavg()[0] / (os.cpu_count() or 1)
-    except (AttributeError, OSError):
-        return 0.0
-
-
-def times_measured_at(cache: Path | None) -> datetime | None:
-    """Return when the times of this machine were measured, in UTC; None if that is unknown."""
-    return measured_at(cache, products_key())
-
-
-def products_key() -> str:
-    """Return what the times depend on, as the key of their measurement."""
-    return " | ".join(["products", f"cpu {processor_name()}", *software()])
+    threads, load = torch.get_num_threads(), load_per_core()
+    if (times := kept_times(cache, threads, load)) is not None:
+        return times
+    return keep_times(cache, threads, _measure(products_key(threads)), load)
 
 
 @functools.cache
@@ -123,11 +62,7 @@ def product_times_s(dtype: torch.dtype, device: torch.device = CPU) -> tuple[flo
 
 def product_speed(dtype: torch.dtype, device: torch.device = CPU) -> tuple[float, float]:
     """Measure products on a device: operations per second with many rows, and bytes of weights per second with one row."""
-    return _speed(dtype, *product_times_s(dtype, device))
-
-
-def _speed(dtype: torch.dtype, rows_s: float, row_s: float) -> tuple[float, float]:
-    return 2 * ROWS * WIDTH**2 / rows_s, WIDTH**2 * dtype.itemsize / row_s
+    return speed(dtype.itemsize, *product_times_s(dtype, device))
 
 
 def _product_s(rows: torch.Tensor, weights: Sequence[torch.Tensor]) -> float:
@@ -149,8 +84,3 @@ def _product_s(rows: torch.Tensor, weights: Sequence[torch.Tensor]) -> float:
         synchronize(rows.device)
         times_s.append((time.perf_counter() - start_s) / products)
     return min(times_s[1:])
-
-
-def software() -> list[str]:
-    """Return what a speed depends on beside the device."""
-    return [f"{torch.get_num_threads()} threads", f"torch {torch.__version__}", f"engine {ENGINE_SPEED_VERSION}"]

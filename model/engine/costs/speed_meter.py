@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from longview.core.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
-from longview.model.engine.costs.calibration import load_speed, save_speed
 from longview.model.engine.costs.model_shape import Speed
+from longview.model.engine.costs.speed_cache import load_speed, save_speed
 from longview.model.engine.devices import inference
 from longview.model.errors import DeviceBusy, OutOfMemory
 

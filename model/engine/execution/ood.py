@@ -18,7 +18,7 @@ from torch.nn.functional import gelu
 
 from longview.core.atomic import atomic_write
 from longview.model.engine.checkpoints.checkpoints import OOD_DETECTOR_FILE, OOD_DETECTOR_FOLDER, Checkpoint
-from longview.model.errors import InvalidCheckpoint, OutOfDistribution
+from longview.model.errors import InvalidCheckpoint
 
 MAX_DEVIATIONS = 10.0
 """Maximum deviation of a statistic, in standard deviations. Larger ones are clipped, so that one cannot outweigh all others."""
@@ -97,11 +97,3 @@ def load_ood_detector(checkpoint: Checkpoint, device: torch.device | str) -> OOD
     ):
         raise InvalidCheckpoint(f"{path} is not an out-of-distribution detector: the shapes of its tensors do not match.")
     return detector
-
-
-def out_of_distribution_error(checkpoint: Checkpoint) -> OutOfDistribution:
-    """Create the error for footage outside the training distribution."""
-    return OutOfDistribution(
-        f"This footage is unlike anything the checkpoint was trained on ({checkpoint.name}), so any answer about it would be "
-        "invented; `longview models` names another one, and --model chooses it."
-    )

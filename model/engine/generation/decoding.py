@@ -10,20 +10,9 @@ import torch
 from pydantic import BaseModel
 
 from longview.model.engine.generation.grammar import GrammarState
+from longview.model.engine.generation.repetition import is_repetitive
 from longview.model.engine.generation.sampling import Sampler
-from longview.model.engine.generation.thoughts import ThoughtEnd
-
-MAX_REPETITION_PERIOD = 64
-"""Maximum length of a repeated passage, in tokens."""
-MIN_REPETITION_TOKENS = 32
-"""Minimum length of a repetition, in tokens. Short repetitions occur in normal replies."""
-MIN_REPETITIONS = 4
-"""Minimum number of repeats of the same passage."""
-RETRY_PRESENCE_PENALTY = 1.5
-"""Presence penalty for the second attempt after a repetitive reply, as Qwen recommends (Qwen3-VL model cards). transformers
-does not implement it."""
-MAX_THINKING_TOKENS = 8192
-"""Default of the maximum length of the thoughts before a reply, in tokens. Thoughts are not part of the reply."""
+from longview.model.engine.generation.thoughts import MAX_THINKING_TOKENS, ThoughtEnd
 
 NextLogits = Callable[[torch.Tensor], torch.Tensor]
 """Function that appends token ids (1, n) to the context and returns the logits (vocabulary,) of the next token."""
@@ -133,13 +122,3 @@ class _ChosenTokens:
         self.tokens.append(token)
         if self._grammar is not None:
             self._grammar.accept(token)
-
-
-def is_repetitive(tokens: Sequence[object]) -> bool:
-    """Whether a reply ends with several repeats of the same passage."""
-    for period in range(1, min(MAX_REPETITION_PERIOD, len(tokens) // MIN_REPETITIONS) + 1):
-        length = max(MIN_REPETITIONS * period, MIN_REPETITION_TOKENS)
-        # The passage repeats if the tail equals itself one period earlier.
-        if len(tokens) >= length and tokens[-length:-period] == tokens[period - length :]:
-            return True
-    return False

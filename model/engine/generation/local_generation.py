@@ -6,7 +6,7 @@ from typing import Any
 
 from tokenizers.decoders import DecodeStream
 
-from longview.model.engine.generation.decoding import is_repetitive
+from longview.model.engine.generation.repetition import is_repetitive
 from longview.model.engine.generation.thoughts import ThoughtSplitter
 
 

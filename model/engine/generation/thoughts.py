@@ -16,6 +16,8 @@ EARLY_END = (
 )
 """The text that ends thoughts whose budget is used up. Qwen's checkpoints reply well after it (Qwen documentation, Quickstart,
 "Thinking Budget"; Qwen3 technical report, section 4.4)."""
+MAX_THINKING_TOKENS = 8192
+"""Default of the maximum length of the thoughts before a reply, in tokens. Thoughts are not part of the reply."""
 MAX_TOKENS_PER_WORD = 2
 """Maximum length of that text, in tokens per word. A tokenizer that needs more does not know its words, and the checkpoint was
 not trained on them."""

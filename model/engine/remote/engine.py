@@ -18,7 +18,7 @@ from longview.core.timeline import Span
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, RequestCost
 from longview.model.engine.checkpoints.checkpoints import SERVED, Checkpoint
 from longview.model.engine.execution.frame_batches import MS_PER_SECOND, FrameBatcher
-from longview.model.engine.generation.decoding import MAX_THINKING_TOKENS
+from longview.model.engine.generation.thoughts import MAX_THINKING_TOKENS
 from longview.model.engine.remote.adapters.choice import find_adapter
 from longview.model.engine.remote.contact import Contact
 from longview.model.engine.remote.conversation import Conversation, SentImage

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from longview.core.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
-from longview.model.engine.generation.decoding import is_repetitive
+from longview.model.engine.generation.repetition import is_repetitive
 from longview.model.engine.generation.thoughts import ThoughtSplitter
 from longview.model.engine.remote.adapters.base import Adapter
 from longview.model.engine.remote.conversation import Conversation

@@ -21,7 +21,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from longview.model.engine.checkpoints.checkpoints import OOD_DETECTOR_FILE, find_checkpoint
-from longview.model.engine.execution.kv_cache import FULL_ATTENTION, PreallocatedCache
+from longview.model.engine.checkpoints.layer_types import FULL_ATTENTION
+from longview.model.engine.execution.kv_cache import PreallocatedCache
 from longview.model.engine.execution.ood import OODDetector, patch_statistics, window_score
 from longview.model.engine.execution.prefill import Prefill
 from longview.model.engine.local import LocalEngine

@@ -7,7 +7,7 @@ import pytest
 
 from longview.app.models.advice import describe_machine, describe_recommendation, recommend_here
 from longview.app.settings import Settings
-from longview.model.engine.costs import number_formats
+from longview.model.engine.costs import format_times, number_formats
 from longview.model.engine.costs.machine import Machine
 from longview.model.recommendation import recommend
 from tests.model.test_recommendation import EIGHT_GPUS, LAPTOP, ONE_GPU
@@ -81,7 +81,7 @@ def test_speed_of_the_machine_is_measured_once_and_its_date_is_printed(tmp_path:
         number_formats._measure.cache_clear()
         texts.append(describe_machine(recommend_here(settings).machine))
     assert len(measured) == 2 and texts[0] == texts[1] and "Its speed was measured on 20" in texts[0]
-    monkeypatch.setattr(number_formats, "processor_name", lambda: "another processor")
+    monkeypatch.setattr(format_times, "processor_name", lambda: "another processor")
     number_formats._measure.cache_clear()
     recommend_here(settings)
     assert len(measured) == 4

@@ -82,7 +82,7 @@ def document(*words: str, code: int = 0) -> Any:
 
 def use_machine(monkeypatch: pytest.MonkeyPatch, machine: Machine) -> None:
     """Recommend checkpoints for a machine, in place of this one."""
-    monkeypatch.setattr(model_advice, "measure_machine", lambda *_, **__: machine)
+    monkeypatch.setattr(model_advice, "find_machine", lambda *_, **__: machine)
 
 
 @pytest.fixture

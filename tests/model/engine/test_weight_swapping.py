@@ -14,8 +14,9 @@ from longview.core.progress import NO_PROGRESS, Cancelled, Progress
 from longview.model.engine import weight_swapping as turns_module
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.local import LocalEngine
+from longview.model.engine.movable_weights import MovableWeights
 from longview.model.engine.sessions import SessionPool
-from longview.model.engine.weight_swapping import DeviceScheduler, MovableWeights, can_swap_weights, fit_together
+from longview.model.engine.weight_swapping import DeviceScheduler, can_swap_weights, fit_together
 from longview.model.errors import DeviceBusy, OutOfMemory
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo

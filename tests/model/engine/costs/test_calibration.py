@@ -15,10 +15,12 @@ from longview.core.progress import Cancelled, Progress
 from longview.model.engine import loading, local
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.costs import number_formats
-from longview.model.engine.costs.calibration import load_speed, machine_key, save_speed
+from longview.model.engine.costs.calibration import machine_key
+from longview.model.engine.costs.format_times import FormatTimes
 from longview.model.engine.costs.machine_cache import SPEEDS_FILE
 from longview.model.engine.costs.model_shape import Speed
-from longview.model.engine.costs.number_formats import FormatTimes, format_times
+from longview.model.engine.costs.number_formats import format_times
+from longview.model.engine.costs.speed_cache import load_speed, save_speed
 from longview.model.engine.costs.speed_meter import SpeedMeter
 from longview.model.engine.execution.prefill import Prefill
 from longview.model.engine.generation.decoding import GenerationConfig

@@ -10,9 +10,10 @@ import torch
 from longview.core.progress import NO_PROGRESS
 from longview.model.engine.chat_template import clean_context
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
+from longview.model.engine.checkpoints.layer_types import read_layer_types
 from longview.model.engine.costs.estimates import SNAPSHOTS, Estimates
 from longview.model.engine.execution import frame_batches
-from longview.model.engine.execution.kv_cache import PreallocatedCache, read_layer_types
+from longview.model.engine.execution.kv_cache import PreallocatedCache
 from longview.model.engine.generation.decoding import GenerationConfig
 from longview.model.engine.local import LocalEngine
 from longview.model.errors import InvalidCheckpoint

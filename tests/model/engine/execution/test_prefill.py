@@ -10,8 +10,9 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from longview.core.timeline import Span
 from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
+from longview.model.engine.checkpoints.layer_types import read_layer_types
 from longview.model.engine.execution import frame_batches
-from longview.model.engine.execution.kv_cache import PreallocatedCache, read_layer_types
+from longview.model.engine.execution.kv_cache import PreallocatedCache
 from longview.model.engine.execution.prefill import Prefill, rope_positions
 from longview.model.engine.execution.visual_inputs import use_indexed_deepstack
 from longview.model.engine.generation.decoding import GenerationConfig

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from transformers import GenerationConfig as GenerationFile
 
 from longview.core.timeline import Span
-from longview.model.engine.generation.decoding import MIN_REPETITION_TOKENS, GenerationConfig, decode_reply, is_repetitive
+from longview.model.engine.generation.decoding import GenerationConfig, decode_reply
+from longview.model.engine.generation.repetition import MIN_REPETITION_TOKENS, is_repetitive
 from longview.model.engine.generation.sampling import Sampler, SamplingConfig, sampling_config_of
 from longview.model.engine.generation.thoughts import ThoughtEnd
 from longview.model.engine.local import TIMESTAMP_SLACK_TOKENS, LocalEngine

@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from longview.model.engine.execution.kv_cache import FULL_ATTENTION, PreallocatedCache
+from longview.model.engine.checkpoints.layer_types import FULL_ATTENTION
+from longview.model.engine.execution.kv_cache import PreallocatedCache
 from longview.model.engine.kernels import attention
 from longview.model.engine.kernels.attention import attend
 from longview.model.errors import ContextOverflow

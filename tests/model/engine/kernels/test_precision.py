@@ -10,7 +10,7 @@ import torch
 
 from longview.model.engine import loading
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
-from longview.model.engine.costs.number_formats import FormatTimes
+from longview.model.engine.costs.format_times import FormatTimes
 from longview.model.engine.generation.decoding import GenerationConfig
 from longview.model.engine.kernels import precision
 from longview.model.engine.kernels.precision import Int8Linear
