@@ -45,7 +45,7 @@ class HubFile:
 def transfer(repo_id: str, commit: str, file: HubFile, target: BinaryIO, on_bytes: OnBytes) -> None:
     """Append what is missing of a file to `target`, which holds its beginning; positioned at its end.
 
-    The client of the hub follows redirects without taking the token to another host. A connection that breaks off is made again,
+    The client of the hub follows redirects without taking the token to another host. A broken connection is opened again,
     until `MAX_ATTEMPTS` in a row bring nothing. `on_bytes`: a negative number means that bytes are transferred again.
 
     Raises:

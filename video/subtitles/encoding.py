@@ -19,8 +19,8 @@ ENCODINGS = (
     *("cp949", "cp932", "gb18030", "big5hkscs", "euc_jis_2004"),
     *("koi8-r", "koi8-u", "iso8859-2", "iso8859-5", "iso8859-7", "cp866"),
 )
-"""Encodings of subtitles. Others of chardet's 80 have nearly the same letters at the same bytes, so that short texts were
-taken for them. Of two encodings, one of which contains the other, only the larger one is listed."""
+"""Encodings of subtitles. Others of chardet's 80 have nearly the same letters at the same bytes, so that they were
+detected in short texts. Of two encodings, one of which contains the other, only the larger one is listed."""
 LANGUAGE_ENCODINGS = {
     language: encodings
     for encodings, languages in {
@@ -43,7 +43,7 @@ LANGUAGE_ENCODINGS = {
 """Legacy encodings of each language (ISO 639-1)."""
 MIN_NAMED_SHARE = 0.5
 """Minimum confidence in an encoding of the language that the file's name states, as a share of the highest confidence. A single
-sentence of Czech, for example, was taken for Greek; the name of a file may also be wrong."""
+sentence of Czech, for example, was detected as Greek; the name of a file may also be wrong."""
 EXAMINED_BYTES = 1 << 16
 """Number of bytes at the start of a file that are examined: about 1,000 subtitles."""
 MAX_BINARY_SHARE = 0.05
