@@ -46,9 +46,10 @@ def as_captions(events: Iterable[Event]) -> Iterator[Segment]:
 
 def put_captions(library: Library, entry: VideoEntry, events: Iterable[Event]) -> VideoEntry:
     """Write a video and its captions, of which those after 90 seconds are incomplete; return it as the library has it."""
-    library.put(entry)
+    found = tuple(events)
+    library.put(replace(entry, duration_s=max([entry.duration_s, *(event.span.end_s for event in found)])))
     track = sample_track("captions", uncovered=(Span(90, 100),))
-    library.put_captions(entry.video_id, track, as_captions(events), summary=entry.summary, chapters=entry.chapters)
+    library.put_captions(entry.video_id, track, as_captions(found), summary=entry.summary, chapters=entry.chapters)
     return library.video(entry.video_id)
 
 

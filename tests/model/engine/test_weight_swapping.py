@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from longview.core.progress import NO_PROGRESS, Cancelled, Progress
+from longview.model.engine import movable_weights
 from longview.model.engine import weight_swapping as turns_module
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.local import LocalEngine
@@ -176,7 +177,7 @@ def test_weights_stay_where_the_host_has_no_memory(monkeypatch: pytest.MonkeyPat
     model: Any = torch.nn.Linear(4, 4)
     model.device = torch.device("cpu")
     weights, before = MovableWeights(model), model.weight.data_ptr()
-    monkeypatch.setattr(turns_module, "MAX_HOST_COPY_SHARE", 0.0)
+    monkeypatch.setattr(movable_weights, "MAX_HOST_COPY_SHARE", 0.0)
     with pytest.raises(DeviceBusy, match="--grounding-server"):
         weights.leave()
     assert model.weight.data_ptr() == before
