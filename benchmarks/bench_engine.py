@@ -28,6 +28,7 @@ from benchmarks.shapes import MODEL_SHAPES, shape_model
 from longview.model.engine.checkpoints.checkpoints import DEMO
 from longview.model.engine.checkpoints.layer_types import read_layer_types
 from longview.model.engine.costs.estimates import Estimates
+from longview.model.engine.costs.model_sizes import sizes_of
 from longview.model.engine.execution.cuda_graph import MIN_EAGER_STEPS, CudaGraphDecoder
 from longview.model.engine.execution.frame_batches import CHUNK_TOKENS, FrameBatcher
 from longview.model.engine.execution.kv_cache import PreallocatedCache
@@ -71,7 +72,7 @@ class Bench:
         self.height, self.width = height, width
         self.tokens_per_patch = height * width // 1024
         self.question = processor.tokenizer(QUESTION, return_tensors="pt")["input_ids"].to(model.device)
-        self.estimates = Estimates(model)
+        self.estimates = Estimates(sizes_of(model), model.device.type)
         self.max_flops_per_s = self._measure_flops_per_s(model.dtype)
 
     @classmethod

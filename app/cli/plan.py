@@ -76,7 +76,7 @@ def plan(
     # `--verbose` sets this level.
     if report.frames and log.isEnabledFor(logging.INFO):
         details = "\n".join(f"{source_label(name):{LABEL_WIDTH}} {line}" for name, line in cost_lines(report.frames))
-        text += f"\n\n{frames_text(report.frames, context.app.runtime.pool.engine.device)}\n\n{details}"
+        text += f"\n\n{frames_text(report.frames)}\n\n{details}"
     if report.frames and settings.key_frames_only:
         text += "\nWith --key-frames-only, only the key frames are decoded; events between key frames are missed."
     context.print_result(document, text)
@@ -92,7 +92,7 @@ def frame_plan_document(frames: FramePlan) -> schemas.FramePlanOut:
     )
 
 
-def frames_text(frames: FramePlan, device: str) -> str:
+def frames_text(frames: FramePlan) -> str:
     """Return a plan for frames as text."""
     plan = frames.plan
     words = f"up to {plan.transcript_tokens} for what is said and shown, " if plan.transcript_tokens else ""
@@ -102,7 +102,7 @@ def frames_text(frames: FramePlan, device: str) -> str:
         f"{plan.total_tokens} tokens: {plan.visual_tokens} visual, {plan.timestamp_tokens} for timestamps, {words}"
         f"the rest for question and reply; at most {max(plan.window_tokens)} in one window\n"
         f"Times are accurate to {plan.patch_period_s:.2f} s. Frames that stay on screen are decoded once.\n"
-        f"{memory_text(frames.estimated_bytes, device)}"
+        f"{memory_text(frames.estimated_bytes, frames.device)}"
     )
 
 

@@ -17,6 +17,7 @@ from longview.model.errors import LocalEngineUnavailable
 
 if TYPE_CHECKING:
     from longview.app.runtime.checks import Checks
+    from longview.model.engine.sessions import SessionPool
     from longview.model.tasks.costs import Cost
     from longview.video.probing.probe import VideoInfo
     from longview.video.sampling_plan import SamplingPlan
@@ -56,6 +57,8 @@ class FramePlan:
     """A sampling plan and the estimated costs of the tasks that use the checkpoint."""
 
     plan: "SamplingPlan"
+    device: str
+    """The type of device that the costs are for, or `server`."""
     estimated_bytes: int
     """Peak memory, including the weights of the checkpoint."""
     checks: "Checks"
@@ -115,10 +118,12 @@ class IndexPlanner:
     def _plan_frames(
         self, video: "VideoInfo", span: Span | None, fps: float | None, max_frames: int | None, context_tokens: int | None
     ) -> FramePlan:
+        # They import OpenCV, which takes a tenth of a second.
+        from longview.app.runtime.planning_pool import planning_pool
         from longview.model.tasks import costs
         from longview.model.tasks.context import TaskContext
 
-        pool, checks, grounding = self._runtime.pool, self._runtime.checks, self._runtime.grounding_pool
+        pool, checks, grounding = planning_pool(self._runtime), self._runtime.checks, self._runtime.grounding_pool
         verifier, planner = self._runtime.verifier, pool.planner
         plan = planner.plan(video, "qa", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
         plan = planner.estimate_kept_share(video, plan)
@@ -128,7 +133,8 @@ class IndexPlanner:
         transcript = transcript_reader(self._library, self._runtime.settings, video_id_of(video.content_hash))
         return FramePlan(
             plan,
-            _estimated_bytes(self._runtime, video, plan),
+            pool.engine.device,
+            _estimated_bytes(self._runtime, pool, video, plan),
             checks,
             ask=costs.answer_cost(pool, verifier, video, plan, checks.answers, transcript=transcript),
             index=costs.captions_cost(TaskContext(pool, verifier, video, transcript), caption_plan, checks.captions),
@@ -137,9 +143,9 @@ class IndexPlanner:
         )
 
 
-def _estimated_bytes(runtime: Runtime, video: "VideoInfo", plan: "SamplingPlan") -> int:
+def _estimated_bytes(runtime: Runtime, pool: "SessionPool", video: "VideoInfo", plan: "SamplingPlan") -> int:
     """Estimate the memory of the chosen checkpoint, and of the one that locates if it runs here, too."""
-    estimated_bytes, grounding = runtime.pool.engine.estimated_bytes(plan), runtime.grounding_pool
+    estimated_bytes, grounding = pool.engine.estimated_bytes(plan), runtime.grounding_pool
     if grounding is None or runtime.settings.grounding_server is not None:
         return estimated_bytes
     grounding_bytes = grounding.engine.estimated_bytes(grounding.planner.plan(video, "caption", span=plan.span))

@@ -20,6 +20,7 @@ from benchmarks.shapes import MODEL_SHAPES, shape_config, shape_model
 from longview.model.catalog import read_catalog
 from longview.model.engine.costs.estimates import SNAPSHOTS, Estimates
 from longview.model.engine.costs.model_shape import ModelShape
+from longview.model.engine.costs.model_sizes import sizes_of
 
 SESSION_TOKENS = (16_384, 65_536, 262_144)
 CARDS_GB = (24, 48, 80)
@@ -49,7 +50,7 @@ class MemoryEstimate:
 @functools.cache
 def estimate_memory(name: str) -> MemoryEstimate:
     """Estimate the memory of a shape. The model is made on the device `meta`, so this takes no memory itself."""
-    estimates = Estimates(shape_model(name, "meta", torch.bfloat16), device_type="cuda")
+    estimates = Estimates(sizes_of(shape_model(name, "meta", torch.bfloat16)), "cuda")
     fixed_bytes = estimates.weight_bytes + estimates.chunk_bytes
     max_tokens = int(shape_config(name).get_text_config().max_position_embeddings)
 
@@ -76,7 +77,7 @@ def shape_costs(name: str) -> ModelShape:
     each block of 128 x 128 weights, are left out here.
     """
     model = shape_model(name.removesuffix("-FP8"), "meta", torch.bfloat16)
-    estimates = Estimates(model, device_type="cuda")
+    estimates = Estimates(sizes_of(model), "cuda")
     if not name.endswith("-FP8"):
         return estimates.shape
     text = model.config.get_text_config()

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from longview.model.engine.checkpoints.checkpoints import Checkpoint
 from longview.model.engine.checkpoints.layer_types import LINEAR_ATTENTION, read_layer_types
-from longview.model.engine.checkpoints.precision_names import Precision
+from longview.model.engine.checkpoints.precision_names import FLOAT32_SHARE, MIN_LARGE_BYTES, Precision
 from longview.model.engine.checkpoints.weight_files import check_weights
 from longview.model.engine.costs.number_formats import format_times
 from longview.model.engine.devices import devices_of, memory_bytes, memory_errors
@@ -37,11 +37,6 @@ log = logging.getLogger(__name__)
 CACHE_RESERVE_BYTES = 4 << 30
 """Memory that is kept free on a device beside its weights, for activations and the caches of sessions, in bytes. If the weights
 leave less, they are divided over several devices."""
-FLOAT32_SHARE = 0.6
-"""Maximum share of the host's free memory for weights in float32. Above it they are kept in bfloat16."""
-MIN_LARGE_BYTES = 200 << 20
-"""Minimum size of the weights of a large checkpoint, in bytes. On a CPU a smaller one runs on one thread, in float32 unless asked
-otherwise, and its plans save no tokens: one step is too little work to share, and fast enough."""
 WEIGHTS_ADVICE = "choose a smaller or a quantised checkpoint, --precision bfloat16 on a CPU, or a server (--server)"
 """What a user can do if the weights do not fit. A shorter context would not help."""
 LINEAR_ATTENTION_PACKAGES = {"fla": "flash-linear-attention", "causal_conv1d": "causal-conv1d"}

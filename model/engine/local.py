@@ -26,10 +26,11 @@ from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn
 from longview.model.engine.chat_template import ChatTemplate, clean_context
 from longview.model.engine.checkpoints.checkpoints import Checkpoint
 from longview.model.engine.checkpoints.layer_types import read_layer_types
-from longview.model.engine.checkpoints.precision_names import Precision
+from longview.model.engine.checkpoints.precision_names import MIN_LARGE_BYTES, Precision
 from longview.model.engine.costs.calibration import machine_key, measure_speed, measurement_s
 from longview.model.engine.costs.estimates import Estimates
 from longview.model.engine.costs.model_shape import MEMORY_SHARE, Speed
+from longview.model.engine.costs.model_sizes import sizes_of
 from longview.model.engine.costs.speed_meter import RunningReplies, SpeedMeter
 from longview.model.engine.devices import choose_device_type, inference, memory_bytes
 from longview.model.engine.execution.frame_batches import FrameBatcher
@@ -42,7 +43,7 @@ from longview.model.engine.generation.grammar import Grammars
 from longview.model.engine.generation.local_generation import LocalGeneration
 from longview.model.engine.generation.sampling import Sampler, sampling_config_of
 from longview.model.engine.generation.thoughts import MAX_THINKING_TOKENS, thought_end_of, thought_tags_of
-from longview.model.engine.loading import MIN_LARGE_BYTES, load_model
+from longview.model.engine.loading import load_model
 from longview.model.engine.local_session import LocalSession
 from longview.model.engine.movable_weights import MovableWeights
 from longview.model.engine.weight_swapping import DeviceScheduler
@@ -113,7 +114,7 @@ class LocalEngine:
         """Whether single tokens are decoded by a CUDA graph; without a GPU its fixed shapes only make it slower."""
         self.saves_tokens = self.device == "cpu" and not is_small
         """See `longview.model.engine.base.Engine`. Frames that show little new are left out, too."""
-        self.estimates = Estimates(self.model)
+        self.estimates = Estimates(sizes_of(self.model), self.device)
         self._cache = cache
         self._machine_key = machine_key(checkpoint.identity, self.model)
         self._chunk_lock = threading.Lock()

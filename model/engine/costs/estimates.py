@@ -1,11 +1,10 @@
 """Cost estimates: a sampling plan -> memory and time on this device, from shapes and a measured speed, before any decoding."""
 
 import functools
-import itertools
-from typing import Any
 
 from longview.model.engine.checkpoints.layer_types import FULL_ATTENTION, LINEAR_ATTENTION, read_layer_types
 from longview.model.engine.costs.model_shape import ModelShape, Speed
+from longview.model.engine.costs.model_sizes import ModelSizes
 from longview.model.engine.execution.frame_batches import CHUNK_TOKENS
 from longview.video.sampling_plan import SamplingPlan
 
@@ -16,20 +15,17 @@ LINEAR_TENSORS = 12
 192 KiB per token for Qwen3.5-9B, of which 180 to 196 KB were measured."""
 SNAPSHOTS = 2
 """Number of copies of the state of a linear layer: at the end of the video, and at the end of its transcript."""
-PACKED_BYTES = "weight_bytes"
-"""Attribute of layers whose weights are packed (`longview.model.engine.kernels.precision.Int8Linear`): their size in bytes."""
 LINEAR_CHUNK = 64
 """Tokens that the gated delta rule handles at once (transformers `torch_chunk_gated_delta_rule`)."""
 
 
 class Estimates:
-    """An estimator of time and memory for one model. The weights are not read, so the model may be on the device `meta`."""
+    """An estimator of time and memory for one model, by its sizes alone."""
 
-    def __init__(self, model: Any, *, device_type: str | None = None) -> None:
-        """`device_type`: of the device that the estimates are for; by default that of the model."""
-        self._model = model
-        self._text, self._vision = model.config.get_text_config(), model.config.vision_config
-        self._device_type = device_type or model.device.type
+    def __init__(self, sizes: ModelSizes, device_type: str) -> None:
+        """`device_type`: of the device that the estimates are for."""
+        self._sizes, self._text, self._vision = sizes, sizes.text, sizes.vision
+        self._device_type = device_type
         layer_types = read_layer_types(self._text, "this checkpoint")
         self._full_layers, self._linear_layers = layer_types.count(FULL_ATTENTION), layer_types.count(LINEAR_ATTENTION)
 
@@ -53,7 +49,7 @@ class Estimates:
 
     @property
     def _element_bytes(self) -> int:
-        return int(self._model.dtype.itemsize)
+        return self._sizes.element_bytes
 
     @property
     def _head_size(self) -> int:
@@ -93,9 +89,7 @@ class Estimates:
     @property
     def weight_bytes(self) -> int:
         """Size of the weights in memory."""
-        tensors = itertools.chain(self._model.parameters(), self._model.buffers())
-        quantized_bytes = sum(getattr(module, PACKED_BYTES, 0) for module in self._model.modules())
-        return quantized_bytes + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return self._sizes.weight_bytes
 
     def session_bytes(self, tokens: int) -> int:
         """Return the size of the cache of a session of `tokens` tokens."""
@@ -120,7 +114,7 @@ class Estimates:
     @functools.cached_property
     def shape(self) -> ModelShape:
         """The cost of the model as numbers."""
-        text_weights, vision_weights = self._weights
+        text_weights, vision_weights = self._sizes.text_weights, self._sizes.vision_weights
         text_flops = 2.0 * text_weights
         if self._linear_layers:
             size = self._text.linear_key_head_dim * self._text.linear_value_head_dim
@@ -138,22 +132,3 @@ class Estimates:
             vision_attention_flops=4.0 * self._vision.depth * self._vision.hidden_size * self._merged_patches**2,
             attention_flops=2.0 * self._full_layers * self._text.num_attention_heads * self._head_size,
         )
-
-    @functools.cached_property
-    def _weights(self) -> tuple[float, float]:
-        """Numbers of weights that a text token and a vision patch are multiplied with. Only active experts count."""
-        share = getattr(self._text, "num_experts_per_tok", 1) / (getattr(self._text, "num_experts", None) or 1)
-        language = self._model.model.language_model.named_modules()
-        text = sum(
-            _count_weights(module) * (share if name.endswith(".experts") or ".experts." in name else 1)
-            for name, module in language
-            if "embed_tokens" not in name
-        )
-        return text, sum(_count_weights(module) for module in self._model.model.visual.modules())
-
-
-def _count_weights(module: Any) -> int:
-    """Count the weights of a module without those of its children."""
-    if hasattr(module, PACKED_BYTES):
-        return module.in_features * module.out_features
-    return sum(weight.numel() for weight in module.parameters(recurse=False))

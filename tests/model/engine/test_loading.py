@@ -17,6 +17,7 @@ from transformers.integrations import finegrained_fp8
 from longview.model.engine import devices, loading, local
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.costs.estimates import Estimates
+from longview.model.engine.costs.model_sizes import sizes_of
 from longview.model.engine.devices import choose_device_type, inference, memory_errors
 from longview.model.engine.generation.decoding import GenerationConfig
 from longview.model.engine.kernels import experts
@@ -237,7 +238,7 @@ def test_weights_are_placed_by_free_memory(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_fullest_device_limits_the_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus = [torch.device("cuda", index) for index in range(2)]
-    estimates = Estimates(random_model("dense"))
+    estimates = Estimates(sizes_of(random_model("dense")), "cpu")
     free = {gpus[0]: 10 * GIB + estimates.chunk_bytes, gpus[1]: 9 * GIB + estimates.chunk_bytes}
     monkeypatch.setattr(local, "memory_bytes", lambda device: (free[device], 24 * GIB))
     # Three quarters of the layers, and so of the keys and values, are on the first device.

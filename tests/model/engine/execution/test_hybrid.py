@@ -12,6 +12,7 @@ from longview.model.engine.chat_template import clean_context
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.checkpoints.layer_types import read_layer_types
 from longview.model.engine.costs.estimates import SNAPSHOTS, Estimates
+from longview.model.engine.costs.model_sizes import sizes_of
 from longview.model.engine.execution import frame_batches
 from longview.model.engine.execution.kv_cache import PreallocatedCache
 from longview.model.engine.generation.decoding import GenerationConfig
@@ -117,7 +118,7 @@ def test_estimates_of_a_hybrid_equal_its_allocations(both: Both) -> None:
     assert engine.estimates.kv_bytes_per_token == 2 * 2 * 2 * 32 * 4
     assert engine.estimates.state_bytes == 6 * (1 + SNAPSHOTS) * ((2 * 32 + 64) * 4 + 64 * 16) * 4
     assert engine.checkpoint.kv_bytes_per_token == engine.estimates.kv_bytes_per_token // 2
-    dense = Estimates(random_model("dense"))
+    dense = Estimates(sizes_of(random_model("dense")), "cpu")
     assert dense.state_bytes == 0 and dense.session_bytes(10) == 10 * dense.kv_bytes_per_token
 
 
