@@ -10,6 +10,7 @@ from longview.app.runtime.provenance import caption_options_fields
 from longview.app.runtime.runtime import Runtime
 from longview.app.settings import Settings
 from longview.indexing.sqlite.library import Library
+from longview.model.engine import local_access
 from tests.support.random_checkpoints import save_random_checkpoint
 
 
@@ -32,6 +33,7 @@ def test_eight_bits_count_only_where_they_have_an_effect(
     is_int8: bool,
 ) -> None:
     save_random_checkpoint(tmp_path / "checkpoint", "dense")
+    monkeypatch.setattr(local_access, "may_have_accelerator", lambda: accelerator is not None)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: accelerator and torch.device(accelerator))
     chosen = Settings(library=tmp_path / "library", **{"model": str(tmp_path / "checkpoint")} | settings)
     runtime = Runtime(chosen, Library(chosen.library))
