@@ -166,6 +166,7 @@ def test_auto_takes_the_largest_cached_checkpoint_that_fits(
         (snapshot / "model.safetensors").write_bytes(b"\0" * size)
         (snapshot.parents[1] / "refs").mkdir()
         (snapshot.parents[1] / "refs" / "main").write_text(COMMIT)
+    monkeypatch.setattr(checkpoints, "may_have_accelerator", lambda: True)
     kv_bytes = checkpoints.AUTO_KV_TOKENS * find_checkpoint("Qwen/Qwen3.5-4B").kv_bytes_per_token
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("cuda"))
     monkeypatch.setattr(devices, "devices_of", lambda _: [None])
