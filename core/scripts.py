@@ -21,7 +21,7 @@ MAX_ABBREVIATION_CHARACTERS = 12
 _END = re.compile(rf"[.!?…。！？｡؟۔।॥።։][{CLOSING_MARKS}]*+$")
 _BREAK = re.compile(rf"(?<=[.!?…؟۔।॥։።])[{CLOSING_MARKS}]{{0,3}}\s++|(?<=[。！？｡])[{CLOSING_MARKS}]{{0,3}}\s*+|\n++")
 _ABBREVIATION = re.compile(
-    r"\W{0,4}+(?:[^\W\d_]|Mr|Mrs|Ms|Dr|Prof|St|No|vs|etc|e\.g|i\.e|z\.B|d\.h|u\.a|p\.ej|Sr|Jr|Gen|Col|Capt|Lt|Sgt|Rev)\."
+    r"\W{0,4}+(?:[^\W\d_]|Mr|Mrs|Ms|Dr|Prof|St|vs|etc|Vol|Fig|Nr|bzw|ca|e\.g|i\.e|z\.B|d\.h|u\.a|p\.ej|Sr|Jr|Gen|Col|Capt|Lt|Sgt|Rev)\."
 )
 
 

@@ -93,4 +93,10 @@ class ExportNotPossible(LibraryError):
     """The chosen format cannot represent what should be exported."""
 
     code = "export_not_possible"
+    http_status = 400
+
+
+class NothingToExport(ExportNotPossible):
+    """There is nothing to export, or no such format."""
+
     http_status = 404

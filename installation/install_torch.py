@@ -240,7 +240,7 @@ def find_builds(index: str, pins: Mapping[str, str]) -> list[str]:
     common = set.intersection(*labels)
     if not common:
         raise IndexUnusable(f"has no {' and '.join(f'{name} {pins[name]}' for name in PACKAGES)} for this Python and machine")
-    label = max(common)
+    label = "cpu" if "cpu" in common else max(common)
     return [f"{name}=={pins[name]}{'+' if label else ''}{label}" for name in PACKAGES]
 
 

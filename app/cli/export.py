@@ -51,7 +51,7 @@ def export(
     format: Annotated[str, typer.Option(help="File format.", metavar="|".join(FORMATS), callback=_known_format)],
     source: Annotated[
         str | None,
-        typer.Option(help=f"{' or '.join(sources_by_precedence())}, or several separated by commas.", show_default=False),
+        typer.Option(help=f"{', '.join(sources_by_precedence())}; several are separated by commas.", show_default=False),
     ] = None,
     language: Annotated[
         str | None, typer.Option("--language", help="Only segments in this language, such as en.", show_default=False)

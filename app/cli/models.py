@@ -46,8 +46,10 @@ def models(context: Context) -> None:
     """
     from longview.app.models.advice import describe_machine, describe_recommendation, installed_speech_models, recommend_here
 
-    checkpoints, incomplete = local_models(context.settings), incomplete_checkpoints()
+    incomplete = incomplete_checkpoints()
+    checkpoints: Sequence[LocalModel] = ()
     try:
+        checkpoints = local_models(context.settings)
         recommendation = recommend_here(context.settings)
         recommended = schemas.RecommendationOut.of(recommendation)
         names = {model.checkpoint.name for model in checkpoints} | installed_speech_models(recommendation)

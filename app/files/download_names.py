@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from longview.app.files.file_names import DEVICES
 from longview.core.sources import source_label
+from longview.indexing.exports import export_format
 from longview.indexing.records.video import VideoEntry
 from longview.video.language_tags import language_code
 
@@ -30,7 +31,7 @@ def export_name(
     # A user may have stated a language in words.
     code = language_code(language) if language else None
     parts = [_file_title(entry.title), "-".join(source_label(source).replace(" ", "-") for source in sources), code]
-    return ".".join(filter(None, (*parts, f"version-{version}" if version else None, format)))
+    return ".".join(filter(None, (*parts, f"version-{version}" if version else None))) + export_format(format).suffix
 
 
 def content_disposition(name: str) -> str:

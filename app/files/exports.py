@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from longview.core.sources import source_label, sources_by_precedence, traits_of
 from longview.core.timeline import Segment
-from longview.indexing.errors import ExportNotPossible
+from longview.indexing.errors import NothingToExport
 from longview.indexing.exports import export_format, export_segments
 from longview.indexing.records.track import TrackVersion
 from longview.indexing.records.video import VideoEntry
@@ -69,7 +69,7 @@ def _export(
         what = " or ".join(map(source_label, sources or sources_by_precedence())) + (
             f" in the language {language}" if language else ""
         )
-        raise ExportNotPossible(f"{entry.title} has no {what} to export; `longview index` adds what the video has.")
+        raise NothingToExport(f"{entry.title} has no {what} to export; `longview index` adds what the video has.")
     return export_segments(format, entry, segments, word_times=word_times)
 
 

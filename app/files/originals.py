@@ -89,7 +89,7 @@ def relink(library: Library, folder: Path, limits: Limits, progress: Progress = 
         try:
             checked_path = check_path(path, limits)
             digest = ContentHashes(library).of(checked_path, step)
-        except (OSError, VideoError):
+        except (OSError, VideoError, BadRequest):
             report.unreadable.append(path)
             continue
         if digest in missing_entries:

@@ -236,8 +236,15 @@ class Indexer:
                 # Without a measurement, as long as the video.
                 expected_s[name] = run.span.duration_s if seconds is None else seconds
         # A look may have loaded models.
-        loading_s = {name: self.sources[name].loading_s() if expected_s[name] else 0.0 for name in names}
-        return [(self.sources[name].stage, expected_s[name] + loading_s[name]) for name in names]
+        return [(self.sources[name].stage, expected_s[name] + self._loading_s(name, expected_s[name])) for name in names]
+
+    def _loading_s(self, name: str, expected_s: float) -> float:
+        try:
+            return self.sources[name].loading_s() if expected_s else 0.0
+        except Exception:
+            # The source reports it when it is its turn.
+            log.info("the time of loading of %s is not known", name, exc_info=True)
+            return 0.0
 
     def _embedding_s(self) -> float:
         return EMBEDDING_S if self._runtime.has_vectors else EMBEDDING_S + ENCODER_LOADING_S * self._runtime.speeds.ratio(ENCODER)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from longview.core.timeline import Segment
-from longview.indexing.errors import ExportNotPossible
+from longview.indexing.errors import ExportNotPossible, NothingToExport
 from longview.indexing.exports.format import ExportedSegments, ExportFormat
 from longview.indexing.exports.formats import FORMATS
 from longview.indexing.records.video import VideoEntry
@@ -24,7 +24,7 @@ def export_format(name: str) -> ExportFormat:
         ExportNotPossible: there is no such format.
     """
     if name not in FORMATS:
-        raise ExportNotPossible(f"There is no format {name!r}; choose from {', '.join(FORMATS)}.")
+        raise NothingToExport(f"There is no format {name!r}; choose from {', '.join(FORMATS)}.")
     return FORMATS[name]
 
 

@@ -4,6 +4,7 @@ What it needs is in the files of the checkpoint and in the cache of the machine.
 is loaded, and the estimates are those of `longview.model.engine.local.LocalEngine`.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from longview.model.engine.costs.model_sizes import ModelSizes, read_sizes
 from longview.model.engine.costs.speed_cache import load_speed, speed_key
 from longview.model.errors import InvalidCheckpoint
 from longview.video.sampling_plan import SamplingPlan
+
+log = logging.getLogger(__name__)
 
 DTYPE_NAMES = {BFLOAT16_BYTES: "torch.bfloat16", FLOAT32_BYTES: "torch.float32"}
 """Names of the number formats by the size of a number, as keys of measured speeds have them."""
@@ -101,7 +104,12 @@ def open_planning_engine(
     """
     is_large = checkpoint.weight_bytes >= MIN_LARGE_BYTES
     threads = cpu_threads or (physical_cores() if is_large else 1)
-    sizes = _expected_sizes(checkpoint, precision, threads, cache, is_large=is_large)
+    try:
+        sizes = _expected_sizes(checkpoint, precision, threads, cache, is_large=is_large)
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, MemoryError):
+        # Files of others may state anything. Whoever loads the checkpoint says what is wrong with it.
+        log.info("the sizes of %s cannot be read", checkpoint.name, exc_info=True)
+        return None
     if sizes is None:
         return None
     key = speed_key(checkpoint.identity, f"cpu {processor_name()}", DTYPE_NAMES[sizes.element_bytes], threads)
@@ -111,7 +119,7 @@ def open_planning_engine(
     try:
         processor = TextProcessor(checkpoint.folder)
         template = ChatTemplate(processor, checkpoint.name)
-    except InvalidCheckpoint:
+    except (InvalidCheckpoint, ArithmeticError, LookupError, TypeError, ValueError, AttributeError):
         return None
     if template.always_thinks or (thinking and template.has_thinking_switch):
         return None

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 PACKAGES = ("torch", "transformers", "accelerate", "xgrammar")
 INSTALL_COMMAND = "pip install -r requirements.txt"
 """The command that installs all packages, in a checkout."""
+REPAIR_ADVICE = "install Longview into a new environment (in a checkout: delete .venv, then make run), and start it again"
+"""What repairs packages that cannot be imported. Single ones of another build would not fit the others."""
 TRANSFORMERS_NAMES = "longview.model.engine.transformers_names"
 """The module that imports all that is used of transformers."""
 SERVER_ADVICE = "use a model on a server (--server); all else works without"
@@ -67,8 +69,8 @@ def _find_problem(module: str) -> str | None:
         name = module if module == "torch" else "transformers"
         reason = " ".join(str(error).split())[:MAX_REASON_CHARACTERS] or type(error).__name__
         return (
-            f"a model on this machine needs {name}, which is installed but cannot be imported ({reason}); repair it with: "
-            f"pip install --force-reinstall {name} (then start Longview again), or {SERVER_ADVICE}"
+            f"a model on this machine needs {name}, which is installed but cannot be imported ({reason}); {REPAIR_ADVICE}, "
+            f"or {SERVER_ADVICE}"
         )
     return None
 

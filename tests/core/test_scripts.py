@@ -14,7 +14,7 @@ from longview.core.scripts import ends_sentence, split_sentences
         ("これは猫です。「はい。」犬もいます", ["これは猫です。", "「はい。」", "犬もいます"]),
         ("क्या यह है। हाँ।", ["क्या यह है।", "हाँ।"]),
         ("a line\nJ. R. Smith\n\nlast", ["a line", "J. R. Smith", "last"]),
-        ("3.5 metres. ", ["3.5 metres."]),
+        ("3.5 metres. No. He left.", ["3.5 metres.", "No.", "He left."]),
         ("", []),
     ],
     ids=["title", "German", "quotation", "Japanese", "Hindi", "lines", "number", "empty"],

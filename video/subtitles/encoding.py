@@ -136,6 +136,8 @@ def _examined(content: bytes) -> bytes:
         return content
     first = next((index for index, byte in enumerate(content) if byte > 0x7F), 0)
     begin = content.rfind(b"\n", 0, first) + 1
+    # A unit of UTF-16 or UTF-32 must not be cut in two: the line break of the little-endian forms is their first byte.
+    begin -= begin % 4
     end = content.rfind(b"\n", begin, begin + EXAMINED_BYTES)
     return content[begin : end if end > begin else begin + EXAMINED_BYTES]
 

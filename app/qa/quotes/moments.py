@@ -124,7 +124,9 @@ class MomentQuotes:
     def _shown_part(self, span: Span, sentences: list[Sentence], coverage: TranscriptCoverage) -> _Part:
         """Return what is shown at a time. A line that stands for most of the video comes last."""
         standing = group_screens([item for item in sentences if self._is_standing(item)])
-        part = _listing(f"Shown {_when(span)}:", group_screens([item for item in sentences if not self._is_standing(item)]))
+        passing = group_screens([item for item in sentences if not self._is_standing(item)])
+        is_seen = all(traits_of(quote.source).kind != "other" for quote in passing)
+        part = _listing(f"{'Shown' if is_seen else 'Found'} {_when(span)}:", passing)
         part.lines.extend(quote_line(quote, "on screen most of the time") for quote in standing[:MAX_LISTED])
         part.quotes.extend(standing[:MAX_LISTED])
         if not part.quotes and coverage.frames_read:

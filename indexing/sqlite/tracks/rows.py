@@ -36,12 +36,13 @@ def check_spans(db: sqlite3.Connection, video_id: str, track: Track, segments: S
         SegmentsOutside: one begins before the video or ends after it.
     """
     (duration_s,) = db.execute("SELECT duration_s FROM videos WHERE video_id = ?", (video_id,)).fetchone()
-    # Sound may be longer than the pictures, and a track is then done later than the video ends.
-    end_s = max(duration_s, track.done_s) + SPAN_SLACK_S
+    # Sound may be longer than the pictures, and a track of what is said is then done later than the video ends.
+    end_s = (max(duration_s, track.done_s) if traits_of(track.source).is_spoken else duration_s) + SPAN_SLACK_S
     outside = next((item for item in segments if item.span.start_s < -SPAN_SLACK_S or not item.span.end_s <= end_s), None)
     if outside and not traits_of(track.source).is_imported:
         span = f"{outside.span.start_s:.1f} to {outside.span.end_s:.1f} s"
-        raise SegmentsOutside(f"The source {track.source} found something from {span}, outside of the video; it was not stored.")
+        text = f"The source {track.source} found something from {span}, outside of the video; nothing of it was stored."
+        raise SegmentsOutside(f"{text} `longview index` tries again.")
 
 
 def replace_segments(

@@ -40,6 +40,10 @@ def test_a_new_format_is_one_module_and_one_row(app: Longview, tmp_path: Path) -
         shell.call("export", entry.video_id, "--format", "edl", "-o", str(target))
     assert target.read_text() == text
     shell.call("export", entry.video_id, "--format", "srt", "-o", str(target), code=1)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    shell.call("export", entry.video_id, "--format", "edl", "-o", str(folder))
+    assert [path.suffix for path in folder.iterdir()] == [".cuts"]
     # It holds one source at most, which the registry knows.
     others = [Segment(Span(1.0, 2.0), "Hello.", "speech"), segment]
     with pytest.raises(Exception, match="EDL cannot distinguish several sources"):

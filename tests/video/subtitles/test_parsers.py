@@ -13,6 +13,7 @@ from longview.core.timeline import Span
 from longview.video.errors import UnreadableSubtitles
 from longview.video.language_tags import language_code
 from longview.video.subtitles.cues import MAX_CUE_CHARACTERS
+from longview.video.subtitles.encoding import read_text_file
 from longview.video.subtitles.parsers import MAX_SUBTITLE_BYTES, SubtitleFile, read_subtitles
 from longview.video.subtitles.sidecars import find_sidecars
 from tests.support.sentences import SENTENCES, lines_of
@@ -270,3 +271,13 @@ def test_text_of_a_cue_is_cut_where_no_subtitle_is_as_long() -> None:
     subtitles = parse(srt(["a" * 20_000, "b" * MAX_CUE_CHARACTERS]))
     assert [segment.text for segment in subtitles.segments] == ["a" * MAX_CUE_CHARACTERS, "b" * MAX_CUE_CHARACTERS]
     assert subtitles.problems == ("1 subtitle has more than 10000 characters and was cut.",)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_long_file_of_unmarked_utf16_is_read(tmp_path: Path, encoding: str) -> None:
+    # More than is examined, and the first letter outside of ASCII comes late.
+    cues = [f"{number}\n00:00:{number % 60:02d},000 --> 00:00:{number % 60:02d},900\nPlain words.\n" for number in range(1, 1500)]
+    text = "\n".join([*cues, "1500\n00:25:00,000 --> 00:25:01,000\nNaïve café, schön.\n"])
+    path = tmp_path / "long.srt"
+    path.write_bytes(text.encode(encoding))
+    assert read_text_file(path, max_bytes=1 << 20).text.endswith("Naïve café, schön.\n")
