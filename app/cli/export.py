@@ -40,7 +40,7 @@ _WORD_FORMATS = [item.name for item in FORMATS.values() if item.holds_word_times
 
 def _known_format(name: str) -> str:
     if name not in FORMATS:
-        raise typer.BadParameter(f"{name!r} is not one of {', '.join(FORMATS)}.")
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(map(repr, FORMATS))}.")
     return name
 
 

@@ -20,6 +20,7 @@ from longview.indexing.records.track import Provenance
 from longview.indexing.records.video import VideoEntry
 from longview.model.engine import local
 from longview.model.engine.checkpoints.checkpoints import DEMO
+from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidQuestion
 from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
 from tests.support.app_samples import TWICE, demo_settings
@@ -150,7 +151,7 @@ def test_empty_question_is_refused(app: Longview, twice: VideoEntry) -> None:
         app.locate(twice, " \n").result()
 
 
-def test_threads_load_the_checkpoint_once(tmp_path: Path, twice_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_load_the_checkpoint_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engines: list[local.LocalEngine] = []
     load = local.LocalEngine.__init__
 
@@ -160,18 +161,18 @@ def test_threads_load_the_checkpoint_once(tmp_path: Path, twice_path: Path, monk
 
     monkeypatch.setattr(local.LocalEngine, "__init__", count_engines)
     app = Longview(demo_settings(tmp_path / "library"))
-    barrier = threading.Barrier(3)
+    barrier, pools = threading.Barrier(3), list[SessionPool]()
 
     def use() -> None:
         barrier.wait()
-        app.plan(str(twice_path))
+        pools.append(app.runtime.pool)
 
     threads = [threading.Thread(target=use) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(engines) == 1
+    assert len(engines) == 1 and pools == [pools[0]] * 3
 
 
 def test_restart_keeps_all_data(app: Longview, twice: VideoEntry) -> None:

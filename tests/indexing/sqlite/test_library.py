@@ -36,6 +36,7 @@ from tests.support.library_samples import (
 
 ROOT = Path(__file__).parents[3]
 MANY_CAPTIONS = 2000
+LONG_ENTRY = replace(sample_entry("aaaaaaaaaaaa"), duration_s=5000.0)
 """Number of captions where a writer is killed: enough that the kill interrupts a write."""
 
 
@@ -69,7 +70,7 @@ def process_command(function: str, folder: Path) -> list[str]:
 
 def rewrite_forever(folder: Path) -> None:
     library = Library(folder)
-    library.put(sample_entry("aaaaaaaaaaaa"))
+    library.put(replace(sample_entry("aaaaaaaaaaaa"), duration_s=float(MANY_CAPTIONS)))
     for version in range(10**6):
         events = sample_events(*[f"word{version} {number}" for number in range(MANY_CAPTIONS)])
         chapters = [Event(Span(0, 100), f"v{version}")]
@@ -125,13 +126,13 @@ def fill_the_disk(folder: Path) -> None:
     # The kernel refuses to let any file of this process grow beyond that, like a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
     try:
-        put_captions(library, sample_entry("aaaaaaaaaaaa"), sample_events(*["many words " * 100] * 5000))
+        put_captions(library, LONG_ENTRY, sample_events(*["many words " * 100] * 5000))
     except LibraryUnusable as error:
         sys.stdout.write(str(error))
 
 
 def test_full_disk_is_reported_and_leaves_the_library_whole(library: Library) -> None:
-    entry = put_captions(library, sample_entry("aaaaaaaaaaaa"), sample_events("a red circle"))
+    entry = put_captions(library, LONG_ENTRY, sample_events("a red circle"))
     completed = subprocess.run(
         process_command("fill_the_disk", library.folder), capture_output=True, text=True, check=True, cwd=ROOT
     )
