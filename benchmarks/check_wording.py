@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("app", "benchmarks", "indexing", "model", "ui", "video")
+FOLDERS = ("app", "benchmarks", "core", "indexing", "installation", "model", "ui", "video")
 SUFFIXES = frozenset({".css", ".html", ".js", ".py", ".toml"})
 UNSEARCHED = frozenset({"CHANGELOG.md", "regular_expressions.md", Path(__file__).name})
 """Names of files that are not searched: history, a generated document, and this list."""

@@ -1,4 +1,4 @@
-"""Texts of times and spans, as people read them."""
+"""Texts of times and spans, as readers read them."""
 
 from longview.core.timeline import Span
 

@@ -126,7 +126,7 @@ def read_page(url: str) -> str:
     """Return a page of an index.
 
     Raises:
-        IndexUnusable: It cannot be read, is on another host, or is no page of an index.
+        IndexUnusable: It cannot be read, is on another host, or is not a page of an index.
     """
     request = Request(url, headers={"Accept": f"{PAGE_TYPES[1]}, {PAGE_TYPES[0]};q=0.1"})  # noqa: S310 - the scheme is checked
     try:

@@ -232,6 +232,7 @@ class Indexer:
                     raise
                 except Exception:
                     # The source reports it when it is its turn.
+                    log.info("the time of %s is not known", name, exc_info=True)
                     seconds = 0.0
                 # Without a measurement, as long as the video.
                 expected_s[name] = run.span.duration_s if seconds is None else seconds
