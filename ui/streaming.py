@@ -1,5 +1,7 @@
 """The streams that run for a page, and its Stop button."""
 
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,12 +34,38 @@ class ActiveStreams:
 
     def __init__(self) -> None:
         self._streams: dict[tuple[str, Kind], list[ActiveStream]] = {}
+        self._replacements: Counter[str] = Counter()
+        self._replaced = threading.Condition()
+
+    @contextmanager
+    def replacement(self, request: gr.Request) -> Iterator[None]:
+        """Discard the answers of a page and replace its conversation; what is asked meanwhile begins after that.
+
+        A question that is sent right after the conversation was cleared must neither be discarded nor read what was cleared.
+        Enter it from a coroutine: Gradio runs these in the order in which the requests arrive, but not its threads.
+        """
+        session = request.session_hash or ""
+        with self._replaced:
+            self._replacements[session] += 1
+        self.discard(request)
+        try:
+            yield
+        finally:
+            with self._replaced:
+                self._replacements[session] -= 1
+                if not self._replacements[session]:
+                    del self._replacements[session]
+                self._replaced.notify_all()
 
     @contextmanager
     def cancellable(self, request: gr.Request, kind: Kind = "answer") -> Iterator[ActiveStream]:
         """Provide the stream that `cancel` and `discard` of the same page end while it runs, or even before it begins."""
+        session = request.session_hash or ""
+        if kind == "answer":
+            with self._replaced:
+                self._replaced.wait_for(lambda: session not in self._replacements)
         stream = ActiveStream()
-        streams = self._streams.setdefault((request.session_hash or "", kind), [])
+        streams = self._streams.setdefault((session, kind), [])
         streams.append(stream)
         try:
             yield stream

@@ -33,6 +33,17 @@ def reports_errors(handler: Callable[P, T]) -> Callable[P, T]:
 
         return yield_updates
 
+    if inspect.iscoroutinefunction(handler):
+
+        @functools.wraps(handler)
+        async def await_updates(*args: P.args, **kwargs: P.kwargs) -> Any:
+            try:
+                return await handler(*args, **kwargs)
+            except EXPECTED_ERRORS as error:
+                raise toast(str(error)) from error
+
+        return await_updates  # type: ignore[return-value]
+
     @functools.wraps(handler)
     def return_updates(*args: P.args, **kwargs: P.kwargs) -> T:
         return or_toast(lambda: handler(*args, **kwargs))

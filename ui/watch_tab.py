@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from fastapi.concurrency import run_in_threadpool
 
 from longview.app.errors import EXPECTED_ERRORS, LibraryUnusable, NothingCleared
 from longview.app.qa.example_questions import examples_for
@@ -63,9 +64,9 @@ def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchT
                 placeholder=f"{PLACEHOLDER}.",
             )
             question = gr.Textbox(label="Question", placeholder=PLACEHOLDER, submit_btn=True, max_length=MAX_QUESTION_CHARACTERS)
-            undo_clear = gr.Button(UNDO_CLEAR, visible=False, size="sm")
+            undo_button = gr.Button(UNDO_CLEAR, visible=False, size="sm")
             examples = gr.Dataset(label="Examples", components=["textbox"], samples=[], visible=False)
-    view = [player, summary, tracks, exports, provenance, offer, caption_again, question, examples, undo_clear, chat]
+    view = [player, summary, tracks, exports, provenance, offer, caption_again, question, examples, undo_button, chat]
 
     @reports_errors
     def on_select(video_id: str | None) -> list[Any]:
@@ -119,9 +120,11 @@ def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchT
         yield gr.update(**IDLE), messages
 
     @reports_errors
-    def on_clear(video_id: str | None, request: gr.Request) -> tuple[Any, Any, list[Any]]:
-        # An answer that is being generated is cleared too.
-        streams.discard(request)
+    async def on_clear(video_id: str | None, request: gr.Request) -> tuple[Any, Any, list[Any]]:
+        with streams.replacement(request):
+            return await run_in_threadpool(clear, video_id)
+
+    def clear(video_id: str | None) -> tuple[Any, Any, list[Any]]:
         entry = find_entry(app, video_id)
         if entry is None:
             return gr.update(**IDLE), gr.update(visible=False), []
@@ -129,9 +132,11 @@ def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchT
         return gr.update(**IDLE), _undo_update(app, entry), markdown.history(app.answers(entry))
 
     @reports_errors
-    def on_undo_clear(video_id: str | None, request: gr.Request) -> tuple[Any, Any, list[Any]]:
-        # Otherwise an answer that is being generated would replace what is brought back.
-        streams.discard(request)
+    async def on_undo_clear(video_id: str | None, request: gr.Request) -> tuple[Any, Any, list[Any]]:
+        with streams.replacement(request):
+            return await run_in_threadpool(undo_clear, video_id)
+
+    def undo_clear(video_id: str | None) -> tuple[Any, Any, list[Any]]:
         entry = known_entry(app, video_id)
         if entry is None:
             raise toast(NO_VIDEO)
@@ -160,16 +165,13 @@ def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchT
         on_caption_again, selected_video, [offer, caption_again], api_name="caption_again", queue=False, **UNCHECKED
     )
     examples.select(on_example, None, question, api_visibility="private", queue=False)
-    asking = question.submit(
-        on_ask, [selected_video, question], [question, chat], api_name="ask", trigger_mode="multiple", **UNCHECKED
-    )
+    question.submit(on_ask, [selected_video, question], [question, chat], api_name="ask", trigger_mode="multiple", **UNCHECKED)
     # The stream of the answer ends at its next chunk or token, and frees the model.
     question.stop(streams.stop, None, question, api_visibility="private", queue=False)
-    cleared_components = [question, undo_clear, chat]
-    chat.clear(on_clear, selected_video, cleared_components, cancels=[asking], api_name="clear", queue=False, **UNCHECKED)
-    undo_clear.click(
-        on_undo_clear, selected_video, cleared_components, cancels=[asking], api_name="undo_clear", queue=False, **UNCHECKED
-    )
+    cleared_components = [question, undo_button, chat]
+    # Gradio's own `cancels` ends what runs when the handler is done, so also a question that was asked in the meantime.
+    chat.clear(on_clear, selected_video, cleared_components, api_name="clear", queue=False, **UNCHECKED)
+    undo_button.click(on_undo_clear, selected_video, cleared_components, api_name="undo_clear", queue=False, **UNCHECKED)
     return WatchTab(selected_video, view)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gradio_client import Client
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from longview.core.timeline import Segment, Span
 from longview.indexing.sqlite.library import Library
@@ -209,6 +209,26 @@ def test_cleared_conversation_stays_cleared_until_that_is_undone(page: Page) -> 
     expect(page.get_by_text("How many events are in the video?").first).to_be_visible()
     page.reload()
     expect(page.get_by_text("When does the yellow star appear?").first).to_be_visible()
+
+
+def test_question_that_is_asked_while_a_conversation_is_being_cleared_is_answered(page: Page) -> None:
+    question = page.get_by_label("Question", exact=True)
+    question.fill("When does the yellow star appear?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".message.bot").last).to_contain_text("Evidence:")
+    late: list[tuple[Route, APIResponse]] = []
+    page.route("**/run/predict*", lambda route: late.append((route, route.fetch())))
+    with page.expect_request("**/run/predict*"):
+        page.get_by_label("Clear").click()
+    question.fill("What happens between 3.5 and 28 seconds?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".message.user").last).to_contain_text("28 seconds")
+    for route, response in late:
+        route.fulfill(response=response)
+    page.unroute("**/run/predict*")
+    expect(page.locator(".message.bot").last).to_contain_text("Evidence:")
+    page.reload()
+    expect(page.get_by_text("What happens between 3.5 and 28 seconds?").first).to_be_visible()
 
 
 def test_exports_are_downloads_and_the_notice_is_visible(page: Page) -> None:
