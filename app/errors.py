@@ -1,13 +1,8 @@
 """Errors of the application, and the list of all expected errors: each has a code and a sentence for the user."""
 
-from longview.indexing.errors import LibraryError, LibraryUnusable, NothingCleared
+from longview.indexing.errors import LibraryError
 from longview.model.errors import ModelError
-from longview.video.errors import TooLarge, VideoError
-
-__all__ = [  # with those of other packages that the interface tells from others
-    "EXPECTED_ERRORS", "AppError", "BackupUnusable", "BadRequest", "JobStopped", "LibraryUnusable", "NoSpace", "NothingCleared",
-    "OutputFailed", "PortBusy", "TooLarge", "VideoGone",
-]  # fmt: skip
+from longview.video.errors import VideoError
 
 
 class AppError(Exception):

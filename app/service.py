@@ -1,54 +1,47 @@
-"""Longview as one object: a facade over the indexer, the retriever, answers, the media store and the runtime of one library."""
+"""Longview as one object: the facade through which page and command line operate one library and its models."""
 
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longview.app.errors import BadRequest
 from longview.app.files.file_names import is_file_name
 from longview.app.files.video_names import checked_title, is_same_title, with_id
+from longview.app.parts import Parts
 from longview.app.runtime.provenance import is_outdated
-from longview.app.runtime.runtime import Runtime
 from longview.app.settings import Settings
 from longview.app.streams import Stream
 from longview.core.lazy import LazyPart
 from longview.core.progress import Progress
 from longview.core.timeline import Segment, Span
 from longview.indexing.errors import UnknownVideo
-from longview.indexing.records.track import TrackVersion
+from longview.indexing.records.track import Provenance, TrackVersion
 from longview.indexing.records.video import AnsweredQuestion, VideoEntry, VideoName
-from longview.indexing.sqlite.library import Library
+from longview.indexing.sqlite.tracks.removals import RemovedVideo
 from longview.model.errors import ModelError
 from longview.model.tasks.events import PartialResult
 
 if TYPE_CHECKING:
-    from longview.app.files.media import MediaStore
-    from longview.app.files.outputs import VideoOutputs
+    from longview.app.files.disk_usage import VideoBytes
+    from longview.app.files.originals import RelinkReport
+    from longview.app.files.outputs import ContactSheet, Cut
     from longview.app.files.removal import Removal
-    from longview.app.ingest.indexer import Indexer, IndexResult
+    from longview.app.ingest.indexer import IndexResult
     from longview.app.ingest.options import IndexOptions
     from longview.app.ingest.planning import PlanReport
     from longview.app.ingest.subtitle_import import SubtitleImport
-    from longview.app.jobs.runner import JobRunner
-    from longview.app.qa.answers import Answer, Answers
-    from longview.app.qa.chapters import ChapterFinder, Chapters
-    from longview.app.qa.locator import Location, Locator
-    from longview.app.qa.retriever import Retriever, SearchResults
+    from longview.app.jobs.control import JobControl
+    from longview.app.qa.answers import Answer
+    from longview.app.qa.chapters import Chapters
+    from longview.app.qa.locator import Location
+    from longview.app.qa.retriever import SearchResults
     from longview.app.runtime.caption_offer import CaptionOffer
     from longview.indexing.records.job import QueuedJob
     from longview.model.engine.base import ChatTurn
     from longview.model.engine.checkpoints.checkpoints import Checkpoint
-    from longview.video.decoding.decoder import Decoder
 
 log = logging.getLogger(__name__)
-
-
-def is_quoted(item: AnsweredQuestion) -> bool:
-    """Whether an answer of a conversation consists of quotes."""
-    from longview.app.qa.quotes.answers import PROVENANCE
-
-    return item.provenance.checkpoint == PROVENANCE.checkpoint
 
 
 class Longview:
@@ -61,79 +54,29 @@ class Longview:
             LibraryUnusable: the library folder cannot be used.
         """
         self.settings = settings
-        self.library = Library(settings.library.expanduser().resolve())
-        self.runtime = Runtime(settings, self.library)
+        self.parts = Parts(settings)
+        """For the other packages of `app/` only, such as `diagnostics`, `evaluation` and `serving`."""
 
-    @property
-    def decoder(self) -> "Decoder":
-        """The decoder of videos, whose processes are started when they are needed."""
-        return self.runtime.decoder
-
-    @LazyPart
-    def media(self) -> "MediaStore":
-        """The files of the library."""
-        from longview.app.files.media import MediaStore
-
-        return MediaStore(self.library, self.settings.limits, self._exact_decoder, self.settings.cache_bytes)
-
-    def _exact_decoder(self) -> "Decoder":
-        """Return the decoder for thumbnails and cuts, which are exact, also where the checkpoint gets key frames only."""
-        from longview.video.decoding.decoder import Decoder
-
-        settings = self.settings
-        return Decoder(settings.limits, backend=settings.backend, processes=1) if settings.key_frames_only else self.decoder
-
-    @LazyPart
-    def outputs(self) -> "VideoOutputs":
-        """The files that are written from videos for a user."""
-        from longview.app.files.outputs import VideoOutputs
-
-        return VideoOutputs(self._exact_decoder(), self.settings.limits)
-
-    @LazyPart
-    def indexer(self) -> "Indexer":
-        """What runs the sources of a file."""
-        from longview.app.ingest.indexer import Indexer
-
-        return Indexer(self.library, self.media, self.runtime)
-
-    @LazyPart
-    def runner(self) -> "JobRunner":
-        """What adds files to the queue, and runs them."""
-        from longview.app.jobs.runner import JobRunner
-
-        return JobRunner(self.library, self.media, self.indexer, self.settings)
-
-    @LazyPart
-    def _retriever(self) -> "Retriever":
-        from longview.app.qa.retriever import Retriever
-
-        return Retriever(self.library, self.media, self.runtime)
-
-    @LazyPart
-    def _locator(self) -> "Locator":
-        from longview.app.qa.locator import Locator
-
-        return Locator(self.library, self.media, self._retriever, self.runtime)
-
-    @LazyPart
-    def _chapter_finder(self) -> "ChapterFinder":
-        from longview.app.qa.chapters import ChapterFinder
-
-        return ChapterFinder(self.library, self.runtime)
-
-    @LazyPart
-    def _answers(self) -> "Answers":
-        from longview.app.qa.answers import Answers
-
-        return Answers(self.library, self.media, self._retriever, self.runtime, self._chapter_finder)
+    def close(self) -> None:
+        """End the processes that decode videos."""
+        self.parts.decoder.close()
 
     # -- the checkpoint ----------------------------------------------------------------------------------------------
 
     @property
     def checkpoint(self) -> "Checkpoint":
         """The chosen checkpoint, without its weights."""
-        return self.runtime.checkpoint
+        return self.parts.runtime.checkpoint
+
+    @property
+    def grounding_checkpoint(self) -> "Checkpoint | None":
+        """The checkpoint that locates, without its weights; None: `checkpoint` does. See `Runtime.grounding_checkpoint`."""
+        return self.parts.runtime.grounding_checkpoint
+
+    @property
+    def verifies_answers(self) -> bool:
+        """Whether the spans of answers are checked by a second look."""
+        return self.parts.runtime.checks.answers.verify
 
     @property
     def notice(self) -> str | None:
@@ -145,17 +88,50 @@ class Longview:
 
     def warm_up(self) -> None:
         """Load the sentence encoder now, so that the first search does not wait for it."""
-        self.runtime.vectors.search("", limit=1)
+        self.parts.runtime.vectors.search("", limit=1)
 
     # -- the library -------------------------------------------------------------------------------------------------
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the library."""
+        return self.parts.library.folder
+
     def videos(self) -> tuple[VideoEntry, ...]:
         """Return all videos of the library."""
-        return self.library.videos()
+        return self.parts.library.videos()
 
     def video(self, reference: str) -> VideoEntry:
         """Return the video that an id, a title or a path names; see `MediaStore.find`."""
-        return self.media.find(reference)
+        return self.parts.media.find(reference)
+
+    def video_with_id(self, video_id: str) -> VideoEntry:
+        """Return the video with that id or unique beginning of it, and of no path: for requests to a server.
+
+        Raises:
+            UnknownVideo, AmbiguousVideo: there is none, or there are several.
+        """
+        return self.parts.library.video(video_id)
+
+    def known_ids(self, video_ids: Collection[str]) -> set[str]:
+        """Return those ids that are of videos of the library."""
+        return self.parts.library.known_ids(video_ids)
+
+    def titles(self) -> dict[str, str]:
+        """Return the titles of all videos by their ids."""
+        return self.parts.library.titles()
+
+    def disk_usage(self, entries: Sequence[VideoEntry]) -> "dict[str, VideoBytes]":
+        """Return the sizes of what belongs to videos, by the ids of the videos."""
+        from longview.app.files.disk_usage import video_bytes
+
+        return video_bytes(self.parts.library, entries)
+
+    def relink(self, folder: Path) -> "Stream[RelinkReport]":
+        """Find moved and renamed video files by their content, and set their paths; see `longview.app.files.originals.relink`."""
+        from longview.app.files.originals import relink
+
+        return Stream(lambda progress: relink(self.parts.library, folder, self.settings.limits, progress))
 
     def rename(self, entry: VideoEntry, title: str) -> VideoEntry:
         """Give a video another title, and return it with that.
@@ -165,13 +141,13 @@ class Longview:
             UnknownVideo: the video was removed meanwhile.
         """
         title = checked_title(title)
-        if other := with_id(title, [name for name in self.library.names() if name.video_id != entry.video_id]):
+        if other := with_id(title, [name for name in self.parts.library.names() if name.video_id != entry.video_id]):
             raise BadRequest(f"{title} is the id of another video, {other.title}; choose a title that cannot be mistaken for it.")
-        return self.library.rename(entry.video_id, title)
+        return self.parts.library.rename(entry.video_id, title)
 
     def namesakes(self, entry: VideoEntry) -> tuple[VideoName, ...]:
         """Return the other videos that the title of a video also names."""
-        others = [name for name in self.library.names() if name.video_id != entry.video_id]
+        others = [name for name in self.parts.library.names() if name.video_id != entry.video_id]
         return tuple(name for name in others if is_same_title(name.title, entry.title))
 
     def get_or_index(self, reference: str, *, progress: Progress | None = None) -> Stream[VideoEntry]:
@@ -179,7 +155,7 @@ class Longview:
 
         def operation(progress: Progress) -> Generator[PartialResult[Any], None, VideoEntry]:
             try:
-                return self.media.find(reference, progress)
+                return self.parts.media.find(reference, progress)
             except UnknownVideo:
                 if not is_file_name(reference):
                     raise
@@ -191,19 +167,19 @@ class Longview:
 
     def is_outdated(self, entry: VideoEntry) -> bool:
         """Whether another checkpoint, another profile, or another version of the prompts would now caption this video."""
-        return is_outdated(self.runtime, entry)
+        return is_outdated(self.parts.runtime, entry)
 
     def caption_offer(self, entry: VideoEntry) -> "CaptionOffer | None":
         """Return the offer to caption a video again with the default of now; see `longview.app.runtime.caption_offer`."""
         from longview.app.runtime.caption_offer import caption_offer
 
-        return caption_offer(entry, self.runtime)
+        return caption_offer(entry, self.parts.runtime)
 
     def segments(
         self, entry: VideoEntry, source: str | None = None, *, language: str | None = None, within: Span | None = None
     ) -> tuple[Segment, ...]:
         """Return segments of a video in order of time; see `Tracks.segments`."""
-        segments = self.library.tracks.segments(entry.video_id, source, language=language, within=within)
+        segments = self.parts.library.tracks.segments(entry.video_id, source, language=language, within=within)
         return tuple(item.segment for item in segments)
 
     def export(
@@ -218,7 +194,7 @@ class Longview:
         """Return tracks of a video as text in a format; see `longview.app.files.exports.export`."""
         from longview.app.files.exports import export
 
-        return export(self.library, entry, format, sources, language=language, word_times=word_times)
+        return export(self.parts.library, entry, format, sources, language=language, word_times=word_times)
 
     def export_version(
         self,
@@ -232,11 +208,11 @@ class Longview:
         """Return one version of a track as text in a format; see `longview.app.files.exports.export_version`."""
         from longview.app.files.exports import export_version
 
-        return export_version(self.library, entry, format, version, language=language, word_times=word_times)
+        return export_version(self.parts.library, entry, format, version, language=language, word_times=word_times)
 
     def chapters(self, entry: VideoEntry) -> "Chapters":
         """Return the chapters of a video: those of its captions, else those of its words, whose titles are quotes."""
-        return self._chapter_finder.chapters(entry)
+        return self.parts.chapter_finder.chapters(entry)
 
     def add_subtitles(
         self, entry: VideoEntry, path: Path, *, language: str | None = None, offset_s: float = 0.0
@@ -244,30 +220,84 @@ class Longview:
         """Add a subtitle file, or a transcript without times, to a video; see `longview.app.ingest.subtitle_import`."""
         from longview.app.ingest.subtitle_import import import_subtitles
 
-        return import_subtitles(self.library, self.decoder, entry, path, language=language, offset_s=offset_s)
+        return import_subtitles(self.parts.library, self.parts.decoder, entry, path, language=language, offset_s=offset_s)
+
+    def versions(self, entry: VideoEntry) -> tuple[TrackVersion, ...]:
+        """Return what made the tracks of a video: those that are searched, and earlier ones."""
+        return self.parts.library.versions.of_video(entry.video_id)
+
+    def version(self, entry: VideoEntry, number: int) -> TrackVersion:
+        """Return one version of a track of a video; see `TrackVersions.version`."""
+        return self.parts.library.versions.version(entry.video_id, number)
+
+    def browser_copy(self, entry: VideoEntry) -> Path | None:
+        """Return the file of a video that browsers can play; None if it is not ready. See `MediaStore.browser_copy`."""
+        return self.parts.media.browser_copy(entry)
+
+    def thumbnail(self, video_id: str, time_s: float) -> Path:
+        """Return the picture of a video at a time; see `MediaStore.thumbnail`."""
+        return self.parts.media.thumbnail(video_id, time_s)
+
+    def cut(self, reference: str, span: Span, target: Path | None, *, reencode: bool) -> "Cut":
+        """Write a part of a video to a file; see `VideoOutputs.cut`."""
+        title, video = self.parts.media.resolve(reference)
+        return self.parts.outputs.cut(title, video, span, target, reencode=reencode)
+
+    def contact_sheet(self, reference: str, target: Path | None, *, columns: int, rows: int) -> "ContactSheet":
+        """Write an image of thumbnails of a video with their times; see `VideoOutputs.contact_sheet`."""
+        title, video = self.parts.media.resolve(reference)
+        return self.parts.outputs.contact_sheet(title, video, target, columns=columns, rows=rows)
+
+    # -- conversations -----------------------------------------------------------------------------------------------
 
     def answers(self, entry: VideoEntry) -> tuple[AnsweredQuestion, ...]:
         """Return the conversation about a video, oldest turn first."""
-        return self.library.conversations.answers(entry.video_id)
+        return self.parts.library.conversations.answers(entry.video_id)
+
+    def answer_count(self, entry: VideoEntry) -> int:
+        """Return the number of questions of the conversation about a video."""
+        return self.parts.library.conversations.count(entry.video_id)
+
+    def clear_conversation(self, entry: VideoEntry) -> None:
+        """Clear the conversation about a video, which `undo_clearing` brings back within a day."""
+        self.parts.library.conversations.clear(entry.video_id)
+
+    def undo_clearing(self, entry: VideoEntry) -> None:
+        """Bring back the conversation that was cleared last.
+
+        Raises:
+            NothingCleared: none was cleared in the last day.
+        """
+        self.parts.library.conversations.undo(entry.video_id)
+
+    def cleared_count(self, entry: VideoEntry) -> int:
+        """Return the number of questions that `undo_clearing` brings back."""
+        return self.parts.library.conversations.cleared_count(entry.video_id)
+
+    # -- removals ----------------------------------------------------------------------------------------------------
+
+    def removed_videos(self) -> tuple[RemovedVideo, ...]:
+        """Return the videos whose removal can be undone."""
+        return self.parts.library.removals.videos()
 
     def remove(self, entry: VideoEntry) -> "Removal":
         """Remove a video from the library, with its thumbnails, browser copy and jobs; its source file stays."""
         from longview.app.files.removal import remove
 
-        self.runner.cancel_content(entry.content_hash)
-        return remove(self.library, self.media, entry)
+        self.parts.runner.cancel_content(entry.content_hash)
+        return remove(self.parts.library, self.parts.media, entry)
 
     def undo_removal(self, reference: str | None = None) -> VideoEntry:
         """Bring back a video that was removed in the last day, with all that was found in it; see `undo_removal`."""
         from longview.app.files.removal import undo_removal
 
-        return undo_removal(self.library, self.media, reference)
+        return undo_removal(self.parts.library, self.parts.media, reference)
 
     def undo_removal_of(self, video_id: str) -> VideoEntry:
         """Bring back a removed video by its id or a unique prefix of it, and by no path: for requests to a server."""
         from longview.app.files.removal import undo_removal_of
 
-        return undo_removal_of(self.library, video_id)
+        return undo_removal_of(self.parts.library, video_id)
 
     # -- indexing and questions ------------------------------------------------------------------------------------------
 
@@ -284,7 +314,7 @@ class Longview:
         """Plan what `index` would do, and the session for questions; see `longview.app.ingest.planning.IndexPlanner`."""
         from longview.app.ingest.planning import IndexPlanner
 
-        planner = IndexPlanner(self.library, self.media, self.indexer, self.runtime)
+        planner = IndexPlanner(self.parts.library, self.parts.media, self.parts.indexer, self.parts.runtime)
         return planner.plan(
             reference,
             start_s=start_s,
@@ -309,19 +339,33 @@ class Longview:
         from longview.app.ingest.options import IndexOptions
 
         options = options or IndexOptions()
-        job = self.runner.add(path, options, is_own=True)
-        return (yield from self.runner.run(job, keep_sessions=options.keep_sessions, progress=progress))
+        job = self.parts.runner.add(path, options, is_own=True)
+        return (yield from self.parts.runner.run(job, keep_sessions=options.keep_sessions, progress=progress))
 
     def run_job(self, job: "QueuedJob", *, progress: Progress | None = None) -> "Stream[IndexResult]":
         """Run a job of this process, which keeps no sessions for later questions; see `JobRunner.run`.
 
         `progress`: see `Stream`.
         """
-        return Stream(lambda progress: self.runner.run(job, keep_sessions=False, progress=progress), progress=progress)
+        return Stream(lambda progress: self.parts.runner.run(job, keep_sessions=False, progress=progress), progress=progress)
+
+    @LazyPart
+    def jobs(self) -> "JobControl":
+        """The queue of files to index."""
+        from longview.app.jobs.control import JobControl
+
+        return JobControl(self.parts.runner, self.parts.library.queue)
+
+    def localization_provenance(self, location: "Location") -> "Provenance":
+        """Return what found the occurrences of a location: a checkpoint in its frames, else the search in words."""
+        from longview.app.qa.quotes.answers import PROVENANCE
+        from longview.app.runtime.provenance import localization_provenance
+
+        return localization_provenance(self.parts.runtime, location.frames.plan) if location.frames else PROVENANCE
 
     def locate(self, entry: VideoEntry, query: str, *, progress: Progress | None = None) -> "Stream[Location]":
         """Find all occurrences of a query in a video; see `Locator.locate`. `progress`: see `Stream`."""
-        return Stream(lambda progress: self._locator.locate(entry, query, progress), progress=progress)
+        return Stream(lambda progress: self.parts.locator.locate(entry, query, progress), progress=progress)
 
     def ask(
         self,
@@ -336,7 +380,7 @@ class Longview:
         `progress`: see `Stream`.
         """
         return Stream(
-            lambda progress: self._answers.answer(entries, question, history=history, progress=progress), progress=progress
+            lambda progress: self.parts.answers.answer(entries, question, history=history, progress=progress), progress=progress
         )
 
     def search(
@@ -354,7 +398,7 @@ class Longview:
         """
 
         def operation(progress: Progress) -> "Generator[PartialResult[SearchResults], None, SearchResults]":
-            video_id = self.media.find(video, progress).video_id if video else None
-            return self._retriever.search(query, limit=limit, video_id=video_id, verify=verify, progress=progress)
+            video_id = self.parts.media.find(video, progress).video_id if video else None
+            return self.parts.retriever.search(query, limit=limit, video_id=video_id, verify=verify, progress=progress)
 
         return Stream(operation, progress=progress)

@@ -84,7 +84,7 @@ def main() -> None:
 
         def index_again() -> Stream[Any]:
             # Captions that are up to date are kept.
-            app.library.tracks.delete(entry.video_id, "captions")
+            app.parts.library.tracks.delete(entry.video_id, "captions")
             return app.index(path, index_options)
 
         operations: dict[str, Callable[[], Stream[Any]]] = {

@@ -91,7 +91,7 @@ def read_longview(path: Path, threads: int) -> list[str]:
         app = Longview(Settings(library=Path(folder), device="cpu", cpu_threads=threads))
         entry = app.index(path, IndexOptions(sources=("screen_text",))).result().entry
         texts = [segment.text for segment in app.segments(entry, "screen_text")]
-        app.decoder.close()
+        app.parts.decoder.close()
     return texts
 
 

@@ -66,7 +66,7 @@ def recognize_longview(path: Path, threads: int) -> Words:
         app = Longview(Settings(library=Path(folder), device="cpu", cpu_threads=threads))
         entry = app.index(path, IndexOptions(sources=("speech",))).result().entry
         segments = app.segments(entry, "speech")
-        app.decoder.close()
+        app.parts.decoder.close()
     return [(word.text, word.span.start_s, word.span.end_s) for segment in segments for word in segment.words]
 
 

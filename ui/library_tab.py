@@ -136,7 +136,7 @@ def library_lists(app: Longview, selected_video: VideoEntry | None) -> list[Any]
     return [
         gr.update(choices=choices, value=selected_video.video_id if selected_video else None),
         gr.update(choices=choices, value=None),
-        render.library_table(entries, outdated_ids, missing_ids(entries), app.library.removals.videos()),
+        render.library_table(entries, outdated_ids, missing_ids(entries), app.removed_videos()),
         gr.update(placeholder=_example_search(app, selected_video)),
     ]
 

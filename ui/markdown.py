@@ -6,7 +6,6 @@ import re
 import urllib.parse
 from collections.abc import Iterator, Sequence
 
-from longview.app.service import is_quoted
 from longview.core.progress import ProgressReport
 from longview.core.time_format import format_time
 from longview.core.time_text import TimeReference, find_times, parse_time
@@ -121,7 +120,7 @@ def plain_answer(text: str, citations: Sequence[Span] = ()) -> str:
 
 def turns(answers: Sequence[AnsweredQuestion]) -> list[ChatTurn]:
     """Return earlier turns of the conversation, without quotes, which are data and no words of the model."""
-    return [ChatTurn(item.question, item.answer) for item in answers if not is_quoted(item)]
+    return [ChatTurn(item.question, item.answer) for item in answers if not item.is_quoted]
 
 
 def _clock_times(text: str, citations: Sequence[Span]) -> Iterator[tuple[str, float | None]]:
@@ -183,7 +182,7 @@ def escaped_markdown(text: str) -> str:
 
 def stored(item: AnsweredQuestion) -> str:
     """Render an earlier answer as Markdown."""
-    return quotes(item.answer) if is_quoted(item) else answer(item.answer, item.citations)
+    return quotes(item.answer) if item.is_quoted else answer(item.answer, item.citations)
 
 
 def history(answers: Sequence[AnsweredQuestion]) -> list[dict[str, str]]:

@@ -11,10 +11,10 @@ import gradio as gr
 from gradio.queueing import Event
 from gradio.server_messages import EventMessage
 
-from longview.app.errors import LibraryUnusable
 from longview.app.service import Longview
 from longview.app.serving.sample import newest_video
 from longview.app.serving.workers import Workers
+from longview.indexing.errors import LibraryUnusable
 from longview.ui import render
 from longview.ui.library_tab import library_lists, library_tab
 from longview.ui.search_tab import search_tab

@@ -49,8 +49,7 @@ def serve(app: Longview, port: int | None, *, with_samples: bool = False) -> Non
     workers = Workers(app, starts=False)
     web = create(app, workers)
     stopping = threading.Event()
-    housekeeping_args = (app.library, app.settings.cache_bytes, stopping)
-    threading.Thread(target=run_hourly, args=housekeeping_args, daemon=True).start()
+    threading.Thread(target=run_hourly, args=(app, stopping), daemon=True).start()
     config = uvicorn.Config(web, host=HOST, port=free, log_level="warning", timeout_graceful_shutdown=MAX_SHUTDOWN_S)
     server = _Server(config, app, workers, with_samples=with_samples)
     if app.notice:
@@ -61,7 +60,7 @@ def serve(app: Longview, port: int | None, *, with_samples: bool = False) -> Non
     finally:
         stopping.set()
         workers.close(wait_s=MAX_CANCEL_S)
-        app.decoder.close()
+        app.close()
 
 
 class _Server(uvicorn.Server):

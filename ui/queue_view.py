@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from longview.app.errors import LibraryUnusable
 from longview.app.service import Longview
 from longview.app.serving.preparations import Preparation
 from longview.app.serving.workers import Workers
+from longview.indexing.errors import LibraryUnusable
 from longview.indexing.records.job import QueuedJob
 from longview.ui import render
 
@@ -74,7 +74,7 @@ class QueueView:
         ordered_jobs = _in_table_order(jobs)
         first_rows = ordered_jobs[:MAX_ROWS]
         with suppress(LibraryUnusable):
-            known_ids = self._app.library.known_ids([job.video_id for job in first_rows if job.video_id])
+            known_ids = self._app.known_ids([job.video_id for job in first_rows if job.video_id])
             rows = tuple((job.job_id, render.queue_row(job, known_ids)) for job in first_rows)
             return QueueState(
                 *counts, self._line(jobs), queue_summary(ordered_jobs), rows, _more_text(len(ordered_jobs) - len(first_rows))

@@ -59,7 +59,7 @@ OptionalParameter = Annotated[str | None, Query(max_length=MAX_PARAMETER_CHARS)]
 def create(app: Longview, workers: Workers) -> ASGIApp:
     """Create the web application over one library and its jobs."""
     # What Gradio writes is on the disk of the library, unless it cannot be written.
-    if os.access(app.library.folder, os.W_OK):
+    if os.access(app.folder, os.W_OK):
         os.environ["GRADIO_TEMP_DIR"] = str(workers.uploads.folder)
     page = build(app, workers)
     view, pace = QueueView(app, workers), RequestPace(page)
@@ -81,17 +81,17 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
 
     @web.get("/media/{video_id}")
     def media(video_id: VideoId) -> FileResponse:
-        path = app.media.browser_copy(app.library.video(_full_id(video_id)))
+        path = app.browser_copy(app.video_with_id(_full_id(video_id)))
         if path is None:
             raise HTTPException(404, "The browser-compatible copy is not ready yet.")
         # Its use changes the time of the browser copy, but a player must not take it for another file.
         status = path.stat()
-        headers = {"ETag": f'"{status.st_ino:x}-{status.st_size:x}"'} if path.is_relative_to(app.library.folder) else None
+        headers = {"ETag": f'"{status.st_ino:x}-{status.st_size:x}"'} if path.is_relative_to(app.folder) else None
         return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream"), headers=headers)
 
     @web.get("/thumbnail/{video_id}/{time_ms}.jpg")
     def thumbnail(video_id: VideoId, time_ms: TimeMs) -> FileResponse:
-        path = app.media.thumbnail(_full_id(video_id), time_ms / 1000)
+        path = app.thumbnail(_full_id(video_id), time_ms / 1000)
         return FileResponse(path, media_type="image/jpeg")
 
     @web.get("/export/{video_id}.{format}")
@@ -102,14 +102,14 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
         language: OptionalParameter = None,
         version: int | None = None,
     ) -> Response:
-        entry = app.library.video(_full_id(video_id))
+        entry = app.video_with_id(_full_id(video_id))
         if version is None:
             sources = source.split(",")
             # Sources that do not exist are refused here, before they become part of a header.
             text = app.export(entry, format, sources, language=language)
             name = export_name(entry, sources, format, language=language)
         else:
-            track_version = app.library.versions.version(entry.video_id, version)
+            track_version = app.version(entry, version)
             text = app.export_version(entry, format, track_version, language=language)
             entry = replace(entry, tracks=(track_version.track,))
             name = export_name(entry, [track_version.track.source], format, language=language, version=version)

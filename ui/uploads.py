@@ -18,9 +18,10 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from longview.app.errors import BadRequest, NoSpace, TooLarge
+from longview.app.errors import BadRequest, NoSpace
 from longview.app.files.file_names import write_errors
 from longview.app.serving.upload_cache import UploadCache
+from longview.video.errors import TooLarge
 
 UPLOAD_ROUTE = "/gradio_api/upload"
 CLOSED_REQUEST = 499

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from fastapi.concurrency import run_in_threadpool
 
-from longview.app.errors import EXPECTED_ERRORS, LibraryUnusable, NothingCleared
+from longview.app.errors import EXPECTED_ERRORS
 from longview.app.qa.example_questions import examples_for
 from longview.app.service import Longview
 from longview.app.serving.workers import Workers
@@ -16,6 +16,7 @@ from longview.app.streams import Done
 from longview.app.text.counts import count_text
 from longview.core.progress import Cancelled, Progress, ProgressReport
 from longview.core.timeline import Segment
+from longview.indexing.errors import LibraryUnusable, NothingCleared
 from longview.indexing.records.track import VIDEO_ID
 from longview.indexing.records.video import VideoEntry
 from longview.model.tasks.events import TextDelta
@@ -128,7 +129,7 @@ def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchT
         entry = find_entry(app, video_id)
         if entry is None:
             return gr.update(**IDLE), gr.update(visible=False), []
-        app.library.conversations.clear(entry.video_id)
+        app.clear_conversation(entry)
         return gr.update(**IDLE), _undo_update(app, entry), markdown.history(app.answers(entry))
 
     @reports_errors
@@ -142,7 +143,7 @@ def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchT
             raise toast(NO_VIDEO)
         # Another page may have brought it back already, and shows what this one then shows, too.
         with suppress(NothingCleared):
-            app.library.conversations.undo(entry.video_id)
+            app.undo_clearing(entry)
         return gr.update(**IDLE), _undo_update(app, entry), markdown.history(app.answers(entry))
 
     @reports_errors
@@ -199,7 +200,7 @@ def find_entry(app: Longview, video_id: str | None) -> VideoEntry | None:
         LibraryUnusable: the library cannot be read, which does not mean that the video is not there.
     """
     try:
-        return app.library.video(video_id) if video_id and is_id(video_id) else None
+        return app.video_with_id(video_id) if video_id and is_id(video_id) else None
     except LibraryUnusable:
         raise
     except EXPECTED_ERRORS:
@@ -218,7 +219,7 @@ def video_view(app: Longview, workers: Workers, entry: VideoEntry | None, start_
             [],
         ]
     try:
-        is_ready = app.media.browser_copy(entry) is not None
+        is_ready = app.browser_copy(entry) is not None
         player = render.player(entry, ready=is_ready, start_s=start_s)
         if not is_ready:
             workers.prepare_for_browser(entry)
@@ -258,7 +259,7 @@ def _segments(app: Longview, entry: VideoEntry) -> dict[str, Sequence[Segment]]:
 def _tracks_and_exports(app: Longview, workers: Workers, entry: VideoEntry, segments: dict[str, Sequence[Segment]]) -> list[str]:
     is_running = workers.is_indexing(entry.video_id)
     tracks = render.tracks(entry, segments, is_running=is_running)
-    return [tracks, render.exports(entry), render.provenance(app.library.versions.of_video(entry.video_id))]
+    return [tracks, render.exports(entry), render.provenance(app.versions(entry))]
 
 
 def _offer_updates(app: Longview, workers: Workers, entry: VideoEntry) -> list[Any]:
@@ -269,7 +270,7 @@ def _offer_updates(app: Longview, workers: Workers, entry: VideoEntry) -> list[A
 
 def _undo_update(app: Longview, entry: VideoEntry) -> Any:
     """Return the update of the button that brings a cleared conversation back."""
-    count = app.library.conversations.cleared_count(entry.video_id)
+    count = app.cleared_count(entry)
     return gr.update(visible=count > 0, value=f"{UNDO_CLEAR} ({count_text(count, 'question')})")
 
 

@@ -98,9 +98,8 @@ def _answer(
 ) -> tuple[schemas.AskDocument, str]:
     """Answer one question, and print the pieces of the answer as text. Return the document and the text still to print."""
     answer = context.follow(context.app.ask(entries, question, history=history))
-    is_verified = context.app.runtime.checks.answers.verify
-    document = schemas.AskDocument.of(question, answer, verified=is_verified, notice=context.app.notice)
-    titles = context.app.library.titles() if len({item.video_id for item in answer.citations}) > 1 else {}
+    document = schemas.AskDocument.of(question, answer, verified=context.app.verifies_answers, notice=context.app.notice)
+    titles = context.app.titles() if len({item.video_id for item in answer.citations}) > 1 else {}
     if answer.quoted:
         # The quotes have their times.
         return document, "\n"

@@ -8,13 +8,11 @@ import typer
 from longview.app import schemas
 from longview.app.cli.console import Context, command
 from longview.app.cli.output import printable
-from longview.app.files.originals import relink as find_moved
 from longview.app.maintenance.backup import backup as write_backup
 from longview.app.maintenance.restore import restore as restore_backup
 from longview.app.streams import Stream
 from longview.app.text.counts import count_text
 from longview.app.text.local_time import moment_text
-from longview.indexing.sqlite.library import Library
 
 
 @command("json")
@@ -80,8 +78,7 @@ def relink(
 
     Example: longview relink ~/Videos
     """
-    library = Library(context.settings.library.expanduser().resolve())
-    report = context.follow(Stream(lambda progress: find_moved(library, folder, context.settings.limits, progress)))
+    report = context.follow(context.app.relink(folder))
     lines = [f"{item.entry.video_id}  {item.entry.title}: {item.entry.path} is now {item.path}" for item in report.found]
     lines += [f"{entry.video_id}  {entry.title}: {entry.path} is still missing" for entry in report.missing]
     if report.unreadable:

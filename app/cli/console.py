@@ -26,10 +26,11 @@ from longview.app.cli.output import (
     write_out,
 )
 from longview.app.cli.usage_text import plain_usage
-from longview.app.errors import EXPECTED_ERRORS, AppError, LibraryUnusable, OutputFailed
+from longview.app.errors import EXPECTED_ERRORS, AppError, OutputFailed
 from longview.app.settings import Settings, load_settings, rename_notices
 from longview.app.streams import Done, Stream
 from longview.core.progress import Cancelled, ProgressReport
+from longview.indexing.errors import LibraryUnusable
 from longview.model.tasks.events import TextDelta
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Context:
         """Pause the unfinished jobs of this process, if it has opened a library."""
         if "app" in self.__dict__:
             with suppress(LibraryUnusable):
-                self.app.runner.pause_own()
+                self.app.jobs.pause_own()
 
     def print_result(self, document: BaseModel, text: str) -> None:
         """Print the one result, as JSON or as text."""

@@ -84,7 +84,7 @@ def export(
     else:
         if source is not None:
             raise BadRequest("--version names one track, which has one source; leave out --source.")
-        track_version = context.app.library.versions.version(entry.video_id, version)
+        track_version = context.app.version(entry, version)
         sources = [track_version.track.source]
         text = context.app.export_version(entry, format, track_version, language=language, word_times=word_times)
         entry = replace(entry, tracks=(track_version.track,))
@@ -139,8 +139,7 @@ def cut(
     Example: longview cut 3f2a --start 0:10 --end 0:20
     """
     span = ordered_span(parse_seconds(start), parse_seconds(end))
-    title, source = context.app.media.resolve(video)
-    result = context.app.outputs.cut(title, source, span, output, reencode=reencode)
+    result = context.app.cut(video, span, output, reencode=reencode)
     early_s = span.start_s - result.span.start_s
     note = f" (begins {early_s:.1f} s early, at a key frame; --reencode cuts exactly)" if early_s > MAX_UNMENTIONED_S else ""
     document = schemas.CutDocument(
@@ -161,13 +160,12 @@ def contact_sheet(
 
     Example: longview contact-sheet 3f2a
     """
-    title, source = context.app.media.resolve(video)
-    path, times_s, undecodable_s = context.app.outputs.contact_sheet(title, source, output, columns=columns, rows=rows)
-    if undecodable_s:
-        log.warning("Frames could not be decoded at %s.", ", ".join(map(format_time, undecodable_s)))
+    sheet = context.app.contact_sheet(video, output, columns=columns, rows=rows)
+    if sheet.undecodable_s:
+        log.warning("Frames could not be decoded at %s.", ", ".join(map(format_time, sheet.undecodable_s)))
     document = schemas.ContactSheetDocument(
-        path=str(path),
-        times_s=[round(time_s, 3) for time_s in times_s],
-        undecodable_s=[round(time_s, 3) for time_s in undecodable_s],
+        path=str(sheet.path),
+        times_s=[round(time_s, 3) for time_s in sheet.times_s],
+        undecodable_s=[round(time_s, 3) for time_s in sheet.undecodable_s],
     )
-    context.print_result(document, f"Wrote {path}.")
+    context.print_result(document, f"Wrote {sheet.path}.")

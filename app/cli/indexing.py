@@ -107,7 +107,7 @@ def _add_files(context: Context, paths: Sequence[Path], options: IndexOptions) -
             continue
         for file in files:
             try:
-                yield file, context.app.runner.add(file, options, priority=BATCH if is_folder else PERSON, is_own=True)
+                yield file, context.app.jobs.add(file, options, priority=BATCH if is_folder else PERSON, is_own=True)
             except EXPECTED_ERRORS as error:
                 yield file, error
 
@@ -186,13 +186,13 @@ def _watch(context: Context, paths: Sequence[Path], options: IndexOptions) -> No
     for path in folders:
         if not path.is_dir():
             raise BadRequest(f"{path} is not a folder; --watch follows folders.")
-    watch, runner = FolderWatch(folders, rest_s=context.settings.watch_rest_s), context.app.runner
+    watch = FolderWatch(folders, rest_s=context.settings.watch_rest_s)
     write_err(f"Following {', '.join(map(str, folders))}; Ctrl-C ends it.")
     last_notices: set[str] = set()
     while True:
         try:
             _add_changes(context, watch, options)
-            job = runner.claim_next(within=folders)
+            job = context.app.jobs.claim_next(within=folders)
         except (LibraryUnusable, NoSpace) as error:
             # A full disk or a busy library: the next look tries again. Each reason is stated once.
             if str(error) not in last_notices:
@@ -226,8 +226,8 @@ def _add_changes(context: Context, watch: FolderWatch, options: IndexOptions) ->
         write_err(printable(f"{path} is gone; what is known of it stays in the library."))
     for path in changes.complete:
         try:
-            if not context.app.runner.is_up_to_date(path, options):
-                context.app.runner.add(path, options, priority=BATCH)
+            if not context.app.jobs.is_up_to_date(path, options):
+                context.app.jobs.add(path, options, priority=BATCH)
         except (LibraryUnusable, NoSpace):
             raise
         except (OSError, *EXPECTED_ERRORS) as error:

@@ -31,7 +31,7 @@ def jobs(
 
     Example: longview jobs
     """
-    _print(context, [job for job in context.app.library.queue.jobs() if shows_ended or job.status not in ("done", "cancelled")])
+    _print(context, [job for job in context.app.jobs.all() if shows_ended or job.status not in ("done", "cancelled")])
 
 
 @command("json", parent=jobs)
@@ -40,7 +40,7 @@ def cancel(context: Context, numbers: JobNumbers = None, is_all: All = False) ->
 
     Example: longview jobs cancel 3
     """
-    _change(context, numbers, is_all, context.app.runner.cancel, ("waiting", "running", "paused", "failed"))
+    _change(context, numbers, is_all, context.app.jobs.cancel, ("waiting", "running", "paused", "failed"))
 
 
 @command("json", parent=jobs)
@@ -49,7 +49,7 @@ def pause(context: Context, numbers: JobNumbers = None, is_all: All = False) -> 
 
     Example: longview jobs pause --all
     """
-    _change(context, numbers, is_all, context.app.library.queue.pause, ("waiting", "running"))
+    _change(context, numbers, is_all, context.app.jobs.pause, ("waiting", "running"))
 
 
 @command("json", parent=jobs)
@@ -58,7 +58,7 @@ def retry(context: Context, numbers: JobNumbers = None, is_all: All = False) -> 
 
     Example: longview jobs retry 3
     """
-    retried_jobs = _change(context, numbers, is_all, context.app.library.queue.retry, ("paused", "failed"))
+    retried_jobs = _change(context, numbers, is_all, context.app.jobs.retry, ("paused", "failed"))
     if any(job.status == "waiting" for job in retried_jobs):
         write_err("They wait until `longview serve` runs for this library, or `longview index` of their files.")
 
@@ -69,7 +69,7 @@ def first(context: Context, number: Annotated[int, typer.Argument(metavar="JOB",
 
     Example: longview jobs first 3
     """
-    job = context.app.library.queue.move_first(number)
+    job = context.app.jobs.move_first(number)
     if job.status not in ("waiting", "paused"):
         write_err(f"Nothing was changed: the job {number} is {job.status}.")
     _print(context, [job])
@@ -83,7 +83,7 @@ def watch(context: Context) -> None:
     """
     last_texts: dict[int, str] = {}
     while True:
-        queue = context.app.library.queue.jobs()
+        queue = context.app.jobs.all()
         for job in queue:
             text = job_text(job)
             # Do not report jobs that ended before the command started.
@@ -104,9 +104,9 @@ def _change(
         raise typer.BadParameter("name the jobs by their numbers, or add --all; `longview jobs` lists them.")
     if numbers and is_all:
         raise typer.BadParameter("name the jobs by their numbers, or add --all, and not both.")
-    queue = context.app.library.queue
+    queue = context.app.jobs
     if is_all:
-        numbers = [job.job_id for job in queue.jobs() if job.status in statuses]
+        numbers = [job.job_id for job in queue.all() if job.status in statuses]
     changed_jobs = []
     for number in numbers or ():
         before = queue.job(number)

@@ -11,7 +11,6 @@ from longview.app.cli.console import Context, command
 from longview.app.cli.output import printable
 from longview.app.cli.params import ExistingVideo
 from longview.app.errors import EXPECTED_ERRORS
-from longview.app.files.disk_usage import video_bytes
 from longview.app.text.contents import contents_text, segments_text, track_state_text
 from longview.app.text.counts import count_text, size_text
 from longview.app.text.damage import damage_of
@@ -38,7 +37,7 @@ def list_(context: Context) -> None:
     Example: longview list
     """
     entries = context.app.videos()
-    sizes, jobs = video_bytes(context.app.library, entries), _unfinished_jobs(context)
+    sizes, jobs = context.app.disk_usage(entries), _unfinished_jobs(context)
     rows, lines = [], []
     for entry in entries:
         size, job = sizes[entry.video_id], jobs.get(entry.content_hash)
@@ -52,8 +51,7 @@ def list_(context: Context) -> None:
         if offer := context.app.caption_offer(entry):
             lines.append(printable(f"{'':14}{offer.advice}"))
     listed_hashes = {entry.content_hash for entry in entries}
-    unfinished = [job for job in context.app.library.queue.jobs(ended_limit=0) if job.is_unfinished]
-    if count := sum(job.content_hash not in listed_hashes for job in unfinished):
+    if count := sum(job.content_hash not in listed_hashes for job in context.app.jobs.unfinished()):
         lines.append(f"Not indexed yet: {count_text(count, 'file')}; `longview jobs` says how far they are.")
     context.print_result(
         schemas.ListDocument(videos=rows), "\n".join(lines) or "The library is empty; add a video with `longview index FILE`."
@@ -62,7 +60,7 @@ def list_(context: Context) -> None:
 
 def _unfinished_jobs(context: Context) -> "dict[str, QueuedJob]":
     """Return the jobs that wait, run or are paused by the content of their files; of several, the one that is next."""
-    jobs = [job for job in context.app.library.queue.jobs(ended_limit=0) if job.is_unfinished and job.content_hash]
+    jobs = [job for job in context.app.jobs.unfinished() if job.content_hash]
     return {job.content_hash: job for job in reversed(jobs)}
 
 
@@ -81,8 +79,8 @@ def info(context: Context, video: ExistingVideo) -> None:
     from longview.app.text.video_facts import next_steps, picture_text, track_text
 
     entry = context.app.video(video)
-    size, job = video_bytes(context.app.library, [entry])[entry.video_id], _unfinished_jobs(context).get(entry.content_hash)
-    questions, chapters = context.app.library.conversations.count(entry.video_id), _chapter_count(context, entry)
+    size, job = context.app.disk_usage([entry])[entry.video_id], _unfinished_jobs(context).get(entry.content_hash)
+    questions, chapters = context.app.answer_count(entry), _chapter_count(context, entry)
     steps = next_steps(entry, is_missing=size.original is None, is_unfinished=job is not None)
     document = schemas.InfoDocument.of(
         entry,
@@ -156,7 +154,7 @@ def versions(context: Context, video: ExistingVideo) -> None:
     Example: longview versions 3f2a
     """
     entry = context.app.video(video)
-    track_versions = context.app.library.versions.of_video(entry.video_id)
+    track_versions = context.app.versions(entry)
     rows = [schemas.VersionOut.of(item) for item in track_versions]
     document = schemas.VersionsDocument(video_id=entry.video_id, versions=rows)
     context.print_result(document, "\n".join(map(_version_line, track_versions)))
@@ -192,10 +190,9 @@ def remove(
 
     Example: longview remove 3f2a
     """
-    from longview.app.maintenance.housekeeping import purge_cleared, purge_expired
+    from longview.app.maintenance.housekeeping import purge
 
-    purge_expired(context.app.library)
-    purge_cleared(context.app.library)
+    purge(context.app)
     if undo:
         _undo(context, video)
         return
@@ -207,7 +204,7 @@ def remove(
 
 def _undo(context: Context, reference: str | None) -> None:
     entry = context.app.undo_removal(reference)
-    is_missing = video_bytes(context.app.library, [entry])[entry.video_id].original is None
+    is_missing = context.app.disk_usage([entry])[entry.video_id].original is None
     text = f"{entry.title} ({entry.video_id}) is in the library again, with all that was found in it."
     if any(track.status == "incomplete" for track in entry.tracks):
         text += f" Not all of it was indexed; `longview index {shlex.quote(str(entry.path))}` resumes."

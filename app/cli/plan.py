@@ -50,7 +50,7 @@ def plan(
         fps=fps,
         max_frames=max_frames,
     )
-    settings, grounding = context.app.settings, context.app.runtime.grounding_checkpoint
+    settings, grounding = context.app.settings, context.app.grounding_checkpoint
     document = schemas.PlanDocument(
         sources=[
             schemas.PlannedSourceOut(

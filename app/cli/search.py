@@ -13,7 +13,6 @@ from longview.app.cli.params import (
     resolve_video,
     span_text,
 )
-from longview.app.runtime.provenance import localization_provenance
 from longview.app.text.counts import count_text
 from longview.core.sources import source_label, traits_of
 
@@ -27,14 +26,13 @@ def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.A
 
     Example: longview locate 3f2a "a red circle"
     """
-    from longview.app.qa.quotes.answers import PROVENANCE
     from longview.app.qa.quotes.text import quote_line
 
     entry = resolve_video(context, video)
     result = context.follow(context.app.locate(entry, query))
     if result.frames:
         context.print_notice()
-    provenance = localization_provenance(context.app.runtime, result.frames.plan) if result.frames else PROVENANCE
+    provenance = context.app.localization_provenance(result)
     document = schemas.LocateDocument.of(entry.video_id, result, provenance, context.app.notice)
     lines = [
         f"{span_text(item.span)}  (start and end ±{item.uncertainty_s:.1f} s{'' if item.is_verified else ', not verified'})"

@@ -26,8 +26,7 @@ def serve(
 
     if sample:
         resume_samples(context.app)
-    jobs = context.app.library.queue.jobs(ended_limit=0)
-    if paused_count := sum(job.status == "paused" for job in jobs):
+    if paused_count := sum(job.status == "paused" for job in context.app.jobs.unfinished()):
         write_err(
             f"{count_text(paused_count, 'file')} paused in the queue; resume on the page or with `longview jobs retry --all`."
         )

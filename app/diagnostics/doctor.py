@@ -79,14 +79,14 @@ def examine(app: Longview) -> Diagnosis:
         facts["checkpoint"] = None
         problems.append(str(error))
     try:
-        grounding = app.runtime.grounding_checkpoint
+        grounding = app.parts.runtime.grounding_checkpoint
         facts["grounding_checkpoint"] = grounding.identity if grounding else None
     except EXPECTED_ERRORS as error:
         facts["grounding_checkpoint"] = None
         problems.append(str(error))
     facts["speech_model"] = None
     try:
-        speech_model = app.runtime.speech_model
+        speech_model = app.parts.runtime.speech_model
         facts |= {"speech_model": speech_model.identity, "speech_model_bytes": speech_model.size_bytes}
         if speech_model.folder is None:
             speech_model.read_files()
@@ -96,7 +96,7 @@ def examine(app: Longview) -> Diagnosis:
         # Everything but speech works without it.
         facts["speech_model_missing"] = str(error)
     try:
-        text_model = app.runtime.text_model
+        text_model = app.parts.runtime.text_model
         text_model.check()
         facts |= {"text_model": text_model.identity, "text_model_bytes": text_model.size_bytes}
     except EXPECTED_ERRORS as error:
@@ -112,18 +112,20 @@ def examine(app: Longview) -> Diagnosis:
         entries = app.videos()
     except LibraryUnusable:
         # The quick check has said why.
-        return Diagnosis(facts | {"library": str(app.library.folder)}, tuple(problems))
-    free = shutil.disk_usage(app.library.folder).free
+        return Diagnosis(facts | {"library": str(app.parts.library.folder)}, tuple(problems))
+    free = shutil.disk_usage(app.parts.library.folder).free
     facts |= {
-        "library": str(app.library.folder),
+        "library": str(app.parts.library.folder),
         "videos": len(entries),
         "segments": {name: sum(track.segment_count for track in _tracks(entries, name)) for name in SOURCES},
         "disk_free_bytes": free,
-        "bytes": asdict(library_bytes(app.library, entries)),
-        "library_is_writable": is_writable(app.library.folder / DATABASE),
+        "bytes": asdict(library_bytes(app.parts.library, entries)),
+        "library_is_writable": is_writable(app.parts.library.folder / DATABASE),
     }
     if free < MIN_DISK_BYTES:
-        problems.append(f"Only {free >> 20} MiB are free on the disk of the library ({app.library.folder}); delete other files.")
+        problems.append(
+            f"Only {free >> 20} MiB are free on the disk of the library ({app.parts.library.folder}); delete other files."
+        )
     missing = missing_ids(entries)
     problems += [
         f"The file of {entry.title} ({entry.video_id}) is no longer at {entry.path}; if it was moved or renamed, "
@@ -143,7 +145,7 @@ def _examine_server(app: Longview) -> tuple[dict[str, Any], list[str]]:
 
     facts: dict[str, Any] = {"server": app.settings.server, "server_software": None}
     try:
-        engine = app.runtime.pool.engine
+        engine = app.parts.runtime.pool.engine
     except EXPECTED_ERRORS as error:
         return facts, [str(error)]
     assert isinstance(engine, RemoteEngine)

@@ -57,7 +57,7 @@ def check(
         findings += _check_caches(app, repair=repair)
         findings += _check_originals(app.videos(), app, hash_originals=hash_originals, progress=progress)
     finally:
-        app.decoder.close()
+        app.parts.decoder.close()
     return findings
 
 
@@ -131,21 +131,21 @@ def _database_advice(folder: Path) -> str:
 
 
 def _check_vectors(app: Longview, *, repair: bool, can_embed: bool) -> Iterator[Finding]:
-    path = app.library.folder / INDEX_FILE
-    problem = vector_problem(app.library.folder)
+    path = app.parts.library.folder / INDEX_FILE
+    problem = vector_problem(app.parts.library.folder)
     if problem is None:
         return
     repaired = None
     if repair and can_embed:
         for damaged_file in (path, path.with_suffix(".json")):
             damaged_file.unlink(missing_ok=True)
-        app.runtime.vectors.update()
+        app.parts.runtime.vectors.update()
         repaired = f"The vectors in {path} were rebuilt."
     yield Finding("vectors", problem, f"Nothing is lost: they are rebuilt from the passages. {REPAIR}", True, repaired)
 
 
 def _check_caches(app: Longview, *, repair: bool) -> Iterator[Finding]:
-    folder, ids = app.library.folder, {entry.video_id for entry in app.videos()}
+    folder, ids = app.parts.library.folder, {entry.video_id for entry in app.videos()}
     unreadable = [path for path in sorted((folder / THUMBNAILS).glob("[!.]*")) if not _is_picture(path)]
     unreadable += [path for path in sorted((folder / PROXIES).glob("[!.]*")) if not _is_video(app, path)]
     foreign = [
@@ -187,7 +187,7 @@ def _is_picture(path: Path) -> bool:
 
 def _is_video(app: Longview, path: Path) -> bool:
     try:
-        app.decoder.probe(path)
+        app.parts.decoder.probe(path)
     except VideoError:
         return False
     return True
@@ -199,7 +199,7 @@ def _check_originals(
     for number, entry in enumerate(entries):
         step = progress.child(number / len(entries), (number + 1) / len(entries), f"Reading {entry.title}")
         try:
-            path = app.media.source(entry, step)
+            path = app.parts.media.source(entry, step)
             if hash_originals and content_hash(path, step) != entry.content_hash:
                 raise VideoGone(f"{path} has changed since it was indexed, though its size and time have not.")
         except (VideoGone, VideoError) as error:

@@ -82,7 +82,7 @@ class WordEvaluation:
             self.mistakes += [{"recording": recording.language, **mistake} for mistake in scores.mistakes]
             total.extend(scores)
         self.recognition["all"] = total.summary()
-        speech = read_sound(self._app.decoder, files[0].path)
+        speech = read_sound(self._app.parts.decoder, files[0].path)
         for name, synthesize, level_db in BACKGROUNDS:
             path = self._write(f"speech with {name}", mix(speech, synthesize(files[0].duration_s + 1.0), level_db))
             mixed = Recording(path, files[0].language, files[0].duration_s, files[0].words)

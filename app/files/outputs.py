@@ -31,6 +31,16 @@ class Cut:
     """The span that was written. Without re-encoding it begins at a key frame, which may be earlier than requested."""
 
 
+@dataclass(frozen=True)
+class ContactSheet:
+    """An image that was written, with the times of its thumbnails."""
+
+    path: Path
+    times_s: tuple[float, ...]
+    undecodable_s: tuple[float, ...]
+    """Times whose frames could not be decoded."""
+
+
 class VideoOutputs:
     """The files that are written from videos for a user. Safe for several threads."""
 
@@ -76,10 +86,8 @@ class VideoOutputs:
         (chunk,) = self._decoder.frames_played_at(video, [time_s], PATCH_SIDE_PX, PATCH_SIDE_PX)
         return float(chunk.times_s[0])
 
-    def contact_sheet(
-        self, title: str, video: "VideoInfo", target: Path | None, *, columns: int, rows: int
-    ) -> tuple[Path, list[float], list[float]]:
-        """Write an image with thumbnails from the whole video; return its path, their times, and the undecodable times.
+    def contact_sheet(self, title: str, video: "VideoInfo", target: Path | None, *, columns: int, rows: int) -> ContactSheet:
+        """Write an image with thumbnails from the whole video to `target`, by default into the current folder.
 
         Raises:
             BadRequest: the target exists already. UnreadableVideo: no frame can be decoded.
@@ -88,4 +96,5 @@ class VideoOutputs:
 
         target = new_target(target or Path(f"{safe_name(title)}-sheet.jpg"), frozenset(SHEET_FORMATS))
         with write_errors(target):
-            return target, *contact_sheet(self._decoder, video, target, columns=columns, rows=rows)
+            times_s, undecodable_s = contact_sheet(self._decoder, video, target, columns=columns, rows=rows)
+            return ContactSheet(target, tuple(times_s), tuple(undecodable_s))

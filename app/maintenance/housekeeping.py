@@ -13,6 +13,7 @@ from pathlib import Path
 
 from longview.app.files.cache_limit import CACHE_FOLDERS, limit_caches
 from longview.app.maintenance.restore import STAGING_PREFIX
+from longview.app.service import Longview
 from longview.app.serving.upload_cache import delete_left_uploads
 from longview.core.atomic import PARTIAL_PREFIX
 from longview.indexing.errors import LibraryError
@@ -136,11 +137,17 @@ def run_housekeeping(library: Library, cache_bytes: int) -> None:
     limit_caches(library.folder, cache_bytes)
 
 
-def run_hourly(library: Library, cache_bytes: int, stopping: threading.Event) -> None:
+def purge(app: Longview) -> None:
+    """Delete the videos and the conversations that were removed or cleared more than a day ago."""
+    purge_expired(app.parts.library)
+    purge_cleared(app.parts.library)
+
+
+def run_hourly(app: Longview, stopping: threading.Event) -> None:
     """Run the housekeeping now and every hour, until an event is set."""
     while True:
         try:
-            run_housekeeping(library, cache_bytes)
+            run_housekeeping(app.parts.library, app.settings.cache_bytes)
         except Exception:
             # A fault of one round must not end the others.
             log.exception("The housekeeping of the library failed; it is tried again in an hour.")

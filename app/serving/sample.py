@@ -74,7 +74,7 @@ def add_samples(app: Longview, workers: Workers, samples: Sequence[Sample] = SAM
     Pages show what is made. If the first start was interrupted, the next one adds what is missing. A library with other videos
     stays as it is, and so does one from which the user has removed the samples.
     """
-    folder = app.library.folder / FOLDER
+    folder = app.parts.library.folder / FOLDER
     pending = _pending_samples(app, folder, samples)
     for number, sample in enumerate(pending):
         preparation = Preparation(sample.title, f"Preparing “{sample.title}”")
@@ -101,14 +101,14 @@ def newest_video(videos: Sequence[VideoEntry]) -> VideoEntry | None:
 
 def resume_samples(app: Longview) -> None:
     """Let the jobs of samples wait for their turn again that were interrupted with their server, and not by their buttons."""
-    folder = app.library.folder / FOLDER
-    for job in app.library.queue.jobs(ended_limit=0):
+    folder = app.parts.library.folder / FOLDER
+    for job in app.parts.library.queue.jobs(ended_limit=0):
         is_interrupted = (job.status, job.reason) == ("paused", STOPPED_JOB) or (job.status, job.error_code) == (
             "failed",
             CRASHED,
         )
         if job.path.parent == folder and is_interrupted:
-            app.library.queue.retry(job.job_id)
+            app.parts.library.queue.retry(job.job_id)
 
 
 def _pending_samples(app: Longview, folder: Path, samples: Sequence[Sample]) -> Sequence[Sample]:

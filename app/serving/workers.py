@@ -48,10 +48,10 @@ class Workers:
 
     def __init__(self, app: Longview, *, starts: bool = True) -> None:
         """`starts`: whether the workers take jobs at once; otherwise from `start` on."""
-        self._app, self._runner, self._queue = app, app.runner, app.library.queue
-        self.browser_copies = BrowserCopies(app.media)
+        self._app, self._runner, self._queue = app, app.parts.runner, app.parts.library.queue
+        self.browser_copies = BrowserCopies(app.parts.media)
         self._preparations: list[Preparation] = []
-        self.uploads = UploadCache(app.library.folder, max_upload_bytes=app.settings.max_upload_bytes)
+        self.uploads = UploadCache(app.parts.library.folder, max_upload_bytes=app.settings.max_upload_bytes)
         self._closing = threading.Event()
         self._pauses = False
         self._wake = threading.Event()
@@ -91,7 +91,7 @@ class Workers:
         if upload_name is None:
             return self._wake_workers(self._runner.add(path, IndexOptions(accepts_long=accepts_long)))
         try:
-            target = self._app.media.import_upload(path, upload_name)
+            target = self._app.parts.media.import_upload(path, upload_name)
         finally:
             self.uploads.discard(path)
         options = IndexOptions(title=Path(upload_name).stem, accepts_long=accepts_long)

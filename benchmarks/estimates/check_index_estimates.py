@@ -89,9 +89,9 @@ def estimates(cache: Path, paths: Sequence[Path]) -> dict[str, dict[str, float]]
     for path in paths:
         with tempfile.TemporaryDirectory() as library:
             app = Longview(Settings(library=Path(library), cache=cache))
-            other_s = app.indexer.other_seconds
-            video = app.media.open(path)
-            decisions, _ = app.indexer.decisions(video, Span(0.0, video.duration_s))
+            other_s = app.parts.indexer.other_seconds
+            video = app.parts.media.open(path)
+            decisions, _ = app.parts.indexer.decisions(video, Span(0.0, video.duration_s))
             parts = {name: item.estimated_seconds or 0.0 for name, item in decisions.items() if item.action == "run"}
             result[path.name] = {"total": sum(parts.values()) + other_s, **parts}
     return result

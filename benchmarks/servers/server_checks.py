@@ -196,10 +196,10 @@ def check_estimate(server: ModelServer, reference: Reference, library: Path) -> 
 def open_session(server: ModelServer, video: Video, library: Path) -> Iterator[RemoteSession]:
     """Yield a session of the first window of a video, as a question about it opens one."""
     app = Longview(load_settings(library=library, server=server.url, model=server.kind.model, profile=PROFILE))
-    with closing(app.decoder):
-        info = app.decoder.probe(video.path)
-        plan = app.runtime.pool.planner.plan(info, "qa")
-        session = app.runtime.pool.session(info, plan, plan.windows[0])
+    with closing(app.parts.decoder):
+        info = app.parts.decoder.probe(video.path)
+        plan = app.parts.runtime.pool.planner.plan(info, "qa")
+        session = app.parts.runtime.pool.session(info, plan, plan.windows[0])
         assert isinstance(session, RemoteSession)
         yield session
 

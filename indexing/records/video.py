@@ -59,6 +59,10 @@ class VideoName:
     path: Path
 
 
+QUOTES = "quotes"
+"""Name that stands for the checkpoint in the provenance of an answer that consists of quotes."""
+
+
 @dataclass(frozen=True)
 class AnsweredQuestion:
     """A question about a video and its answer."""
@@ -67,3 +71,8 @@ class AnsweredQuestion:
     answer: str
     citations: tuple[Span, ...]
     provenance: Provenance
+
+    @property
+    def is_quoted(self) -> bool:
+        """Whether the answer consists of quotes."""
+        return self.provenance.checkpoint == QUOTES

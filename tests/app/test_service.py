@@ -47,8 +47,8 @@ def test_locate_searches_the_whole_video_if_a_part_was_indexed(twice_path: Path,
 def test_exact_cut_ignores_key_frames_only(app: Longview, twice_path: Path, tmp_path: Path) -> None:
     fast = Longview(demo_settings(tmp_path / "library", key_frames_only=True))
     for name, longview in (("exact.mp4", app), ("fast.mp4", fast)):
-        title, video = longview.media.resolve(str(twice_path))
-        cut = longview.outputs.cut(title, video, Span(12.02, 20.5), tmp_path / name, reencode=True)
+        title, video = longview.parts.media.resolve(str(twice_path))
+        cut = longview.parts.outputs.cut(title, video, Span(12.02, 20.5), tmp_path / name, reencode=True)
         assert cut.span == Span(12.02, 20.5)
     assert (tmp_path / "exact.mp4").read_bytes() == (tmp_path / "fast.mp4").read_bytes()
 
@@ -60,13 +60,13 @@ def test_captions_of_another_checkpoint_or_prompt_are_outdated(
     other_model = shutil.copytree(DEMO, tmp_path / "other")
     config = json.loads((other_model / "config.json").read_text())
     (other_model / "config.json").write_text(json.dumps(config | {"note": "fine-tuned"}))
-    assert Longview(demo_settings(app.library.folder, model=str(other_model))).is_outdated(twice)
+    assert Longview(demo_settings(app.parts.library.folder, model=str(other_model))).is_outdated(twice)
 
     entry = app.index(short_path).result().entry
     track = entry.track("captions")
     assert track is not None
     for provenance in (Provenance("other@1", "1", {}), replace(track.provenance, prompt_version="0")):
-        app.library.tracks.update(entry.video_id, replace(track, provenance=provenance))
+        app.parts.library.tracks.update(entry.video_id, replace(track, provenance=provenance))
         assert app.is_outdated(app.video(entry.video_id))
         assert not app.is_outdated(app.index(short_path).result().entry)
     app.remove(entry)
@@ -79,7 +79,7 @@ def test_newer_default_is_offered_and_the_older_captions_stay(app: Longview, sho
     assert track is not None and (track.provenance.profile, track.provenance.revision) == ("demo", "")
     older = replace(track, provenance=replace(track.provenance, prompt_version="1"))
     captions = [Segment(Span(1, 2), "An older caption about ducks.", "captions")]
-    app.library.put_captions(entry.video_id, older, captions, summary="old", chapters=())
+    app.parts.library.put_captions(entry.video_id, older, captions, summary="old", chapters=())
     entry = app.video(entry.video_id)
     content = app.export(entry, "json", ["captions"])
     offer = app.caption_offer(entry)
@@ -96,10 +96,10 @@ def test_newer_default_is_offered_and_the_older_captions_stay(app: Longview, sho
     assert app.caption_offer(newer) is None and newer.summary != "old"
     moments = app.search("ducks", video=entry.video_id, verify=False).result().moments
     assert captions[0].text not in [moment.text for moment in moments]
-    earlier = next(version for version in app.library.versions.of_video(newer.video_id) if version.summary == "old")
+    earlier = next(version for version in app.parts.library.versions.of_video(newer.video_id) if version.summary == "old")
     assert app.export_version(newer, "json", earlier) == content
     with pytest.raises(UnknownVersion):
-        app.library.versions.version(newer.video_id, 10**6)
+        app.parts.library.versions.version(newer.video_id, 10**6)
     app.remove(entry)
 
 
@@ -117,7 +117,7 @@ def test_demo_checkpoint_neither_replaces_captions_that_it_declines_nor_is_offer
     provenance = Provenance("Qwen/Qwen3-VL-8B-Instruct@1", "4", {}, profile="qwen3-vl")
     captions = [Segment(Span(1, 2), "A clock counts.", "captions")]
     track = replace(declined, status="complete", provenance=provenance)
-    app.library.put_captions(entry.video_id, track, captions, summary="", chapters=())
+    app.parts.library.put_captions(entry.video_id, track, captions, summary="", chapters=())
     entry = app.video(entry.video_id)
     assert app.is_outdated(entry) and app.caption_offer(entry) is None
     result = app.index(path, options).result()
@@ -165,7 +165,7 @@ def test_threads_load_the_checkpoint_once(tmp_path: Path, monkeypatch: pytest.Mo
 
     def use() -> None:
         barrier.wait()
-        pools.append(app.runtime.pool)
+        pools.append(app.parts.runtime.pool)
 
     threads = [threading.Thread(target=use) for _ in range(3)]
     for thread in threads:
@@ -177,7 +177,7 @@ def test_threads_load_the_checkpoint_once(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_restart_keeps_all_data(app: Longview, twice: VideoEntry) -> None:
     app.ask([twice], "What happens at 17 seconds?").result()
-    restarted = Longview(demo_settings(app.library.folder))
+    restarted = Longview(demo_settings(app.parts.library.folder))
     assert restarted.video(twice.video_id) == app.video(twice.video_id)
     assert restarted.segments(twice) == app.segments(twice) != ()
     assert restarted.search("green square").result() == app.search("green square").result()
@@ -189,5 +189,5 @@ def test_plan_counts_the_memory_of_a_second_checkpoint(app: Longview, short_path
     both = Longview(app.settings.model_copy(update={"grounding_model": "demo"}))
     together = both.plan(str(short_path)).frames
     assert alone is not None and together is not None
-    assert both.runtime.grounding_checkpoint is not None and app.runtime.grounding_checkpoint is None
+    assert both.parts.runtime.grounding_checkpoint is not None and app.parts.runtime.grounding_checkpoint is None
     assert together.estimated_bytes > 1.5 * alone.estimated_bytes

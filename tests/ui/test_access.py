@@ -26,7 +26,7 @@ FOREIGN_ORIGINS = ("http://127.0.0.1:8000", "http://localhost:7860", "https://12
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> object:
     app = Longview(demo_settings(tmp_path_factory.mktemp("library")))
-    put_captions(app.library, sample_entry(VIDEO_ID), sample_events("a red circle"))
+    put_captions(app.parts.library, sample_entry(VIDEO_ID), sample_events("a red circle"))
     return create(app, Workers(app))
 
 

@@ -33,7 +33,7 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.app = Longview(demo_settings(folder))
-        put_captions(self.app.library, sample_entry(VIDEO_ID), sample_events("a red circle"))
+        put_captions(self.app.parts.library, sample_entry(VIDEO_ID), sample_events("a red circle"))
         self.workers = Workers(self.app)
         web = create(self.app, self.workers)
         assert isinstance(web, OwnSiteOnly) and isinstance(web._app, FastAPI)
@@ -113,7 +113,7 @@ def test_a_video_that_is_not_there_is_not_an_empty_library(site: Site) -> None:
 
 @pytest.mark.parametrize("path", ["/media/ID", "/thumbnail/ID/0.jpg", "/export/ID.srt"])
 def test_the_beginning_of_an_id_is_no_id_for_a_route(site: Site, path: str) -> None:
-    site.app.library.set_path(VIDEO_ID, Path(__file__))
+    site.app.parts.library.set_path(VIDEO_ID, Path(__file__))
     ids = (VIDEO_ID[:1], VIDEO_ID[:-1], "0", f"{VIDEO_ID[:-1]}%2A", VIDEO_ID.upper())
     replies = site.replies_to([OddRequest("GET", path.replace("ID", video_id)) for video_id in ids])
     assert {(reply.status, reply.body) for reply in replies} == {(404, b'{"detail":"There is no video with this id."}')}

@@ -33,14 +33,14 @@ def view(app: Longview) -> Iterator[QueueView]:
 
 
 def add(app: Longview, name: str, **values: Any) -> QueuedJob:
-    return app.library.queue.add(Path(f"/{name}.mp4"), title=name, options={}, settings={}, priority=0, **values)
+    return app.parts.library.queue.add(Path(f"/{name}.mp4"), title=name, options={}, settings={}, priority=0, **values)
 
 
 def end(app: Longview, status: Any) -> None:
     """Run the next job to an end with this state."""
-    job = app.library.queue.claim_next(this_process(), {})
+    job = app.parts.library.queue.claim_next(this_process(), {})
     assert job is not None
-    app.library.queue.end(job.job_id, this_process(), status, reason="The disk is full.")
+    app.parts.library.queue.end(job.job_id, this_process(), status, reason="The disk is full.")
 
 
 def later_state(view: QueueView) -> QueueState:
@@ -60,9 +60,9 @@ def test_queue_lists_what_runs_then_what_has_failed_then_what_waits_and_counts_t
     state = later_state(view)
     assert (names(state), state.summary) == (["failed"], "Queue: 1 file, 1 failed")
     paused = add(app, "paused")
-    app.library.queue.pause(paused.job_id)
+    app.parts.library.queue.pause(paused.job_id)
     add(app, "running")
-    app.library.queue.claim_next(this_process(), {})
+    app.parts.library.queue.claim_next(this_process(), {})
     for name in ("first", "second"):
         add(app, name)
     state = later_state(view)
@@ -87,13 +87,13 @@ def test_page_gets_only_the_rows_that_have_changed(app: Longview, view: QueueVie
     state = later_state(view)
     assert set(json.loads(state.message(None))["rows"]) == {str(first.job_id), str(second.job_id)}
     assert later_state(view) == state
-    app.library.queue.pause(second.job_id)
+    app.parts.library.queue.pause(second.job_id)
     message = json.loads(later_state(view).message(state))
     assert message["order"] == [second.job_id, first.job_id] and set(message["rows"]) == {str(second.job_id)}
 
 
 def test_only_a_video_of_the_library_is_linked(app: Longview, view: QueueView) -> None:
-    put_captions(app.library, sample_entry("a" * 12), sample_events("a red circle"))
+    put_captions(app.parts.library, sample_entry("a" * 12), sample_events("a red circle"))
     for name, digit in (("known", "a"), ("new", "b")):
         add(app, name, content_hash=digit * 40)
     links = [ParsedPage(html).links for _, html in later_state(view).rows]

@@ -21,7 +21,7 @@ VIDEO = "aaaaaaaaaaaa"
 @pytest.fixture
 def app(tmp_path: Path) -> Longview:
     app = Longview(demo_settings(tmp_path / "library"))
-    put_captions(app.library, sample_entry(VIDEO), sample_events("an event"))
+    put_captions(app.parts.library, sample_entry(VIDEO), sample_events("an event"))
     return app
 
 
@@ -58,6 +58,6 @@ def test_what_is_the_fault_of_this_machine_is_not_called_missing(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(app.library, "video", fail)
+    monkeypatch.setattr(app.parts.library, "video", fail)
     with client_of(app) as client:
         assert client.get(f"/export/{VIDEO}.srt").status_code == status

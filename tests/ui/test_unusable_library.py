@@ -16,7 +16,7 @@ from tests.support.library_samples import put_captions, sample_entry, sample_eve
 
 def test_a_database_that_is_deleted_under_a_server_is_shown_as_an_error(tmp_path: Path) -> None:
     app = Longview(Settings(library=tmp_path))
-    entry = put_captions(app.library, sample_entry("a" * 12), sample_events("a red circle"))
+    entry = put_captions(app.parts.library, sample_entry("a" * 12), sample_events("a red circle"))
     functions = {function.name: function.fn for function in build(app, Workers(app)).fns.values() if function.fn}
     (tmp_path / DATABASE).unlink()
     updates = functions["on_load"](SimpleNamespace(query_params={}))

@@ -170,12 +170,12 @@ def test_what_earlier_servers_have_left_is_deleted_and_what_others_write_is_not(
         (cache / "of the user.mp4").write_bytes(b"kept")
         uploader.send([HEAD, b"a", TAIL])
         own = uploader.cached()
-        run_housekeeping(uploader.app.library, 1 << 30)
+        run_housekeeping(uploader.app.parts.library, 1 << 30)
         assert uploader.cached() == own and "half" in file_names(cache)
         assert sorted(path.name for path in cache.iterdir() if not path.name.startswith("server-")) == ["of the user.mp4"]
         assert len(list(cache.iterdir())) == 3
         other.kill()
-    run_housekeeping(uploader.app.library, 1 << 30)
+    run_housekeeping(uploader.app.parts.library, 1 << 30)
     assert "half" not in file_names(cache) and uploader.cached() == own
 
 
@@ -189,7 +189,7 @@ def test_cache_that_is_a_link_is_not_used_and_nothing_behind_it_is_deleted(tmp_p
     before = file_names(outside)
     status, text = uploader.send([HEAD, b"a", TAIL])
     assert status == 400 and "replace the link with a folder" in text
-    run_housekeeping(uploader.app.library, 1 << 30)
+    run_housekeeping(uploader.app.parts.library, 1 << 30)
     cached = own_folder(uploader.library) / "upload"
     uploader.workers.uploads.discard(cached / "a.mp4")
     uploader.workers.uploads.end(cached, is_kept=False)

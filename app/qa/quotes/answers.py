@@ -18,12 +18,12 @@ from longview.core.sources import source_label, transcript_sources
 from longview.core.time_format import format_time
 from longview.core.timeline import Span
 from longview.indexing.records.track import Provenance
-from longview.indexing.records.video import VideoEntry
+from longview.indexing.records.video import QUOTES, VideoEntry
 from longview.indexing.search.mentions import count_occurrences, find_mentions
 from longview.indexing.search.quotes import Quote, find_quotes
 from longview.indexing.sqlite.library import Library
 
-PROVENANCE = Provenance("quotes", "1", {})
+PROVENANCE = Provenance(QUOTES, "1", {})
 """Provenance of answers that consist of quotes."""
 MIN_ANSWER_CONFIDENCE = 0.5
 """Minimum confidence of quotes that are given as an answer. Of 24 questions that three transcripts answer, 18 reach it, and of 12

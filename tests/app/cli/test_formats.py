@@ -24,7 +24,7 @@ from tests.support.shell import Shell
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Longview:
     monkeypatch.setitem(FORMATS, FORMAT.name, FORMAT)
     app = Longview(demo_settings(tmp_path / "library"))
-    put_captions(app.library, sample_entry("aaaaaaaaaaaa"), sample_events("an event"))
+    put_captions(app.parts.library, sample_entry("aaaaaaaaaaaa"), sample_events("an event"))
     return app
 
 
@@ -32,7 +32,7 @@ def test_a_new_format_is_one_module_and_one_row(app: Longview, tmp_path: Path) -
     entry = app.video("aaaaaaaaaaaa")
     (segment,) = app.segments(entry, "captions")
     text = f"{segment.span.start_s * 1000:.0f} {segment.span.end_s * 1000:.0f}\n"
-    shell = Shell(app.library.folder)
+    shell = Shell(app.parts.library.folder)
     assert shell.call("export", entry.video_id, "--format", "edl")["content"] == text
     # Its suffix is that of its files; a file of another kind is not overwritten.
     target = tmp_path / "cuts.cuts"
@@ -64,6 +64,6 @@ def test_a_format_that_fails_half_way_leaves_no_file(app: Longview, tmp_path: Pa
     monkeypatch.setitem(FORMATS, FORMAT.name, replace(FORMAT, write=write))
     target = tmp_path / "cuts.cuts"
     target.write_text("as it was")
-    error = Shell(app.library.folder).call("export", "aaaaaaaaaaaa", "--format", "edl", "-o", str(target), code=1)["error"]
+    error = Shell(app.parts.library.folder).call("export", "aaaaaaaaaaaa", "--format", "edl", "-o", str(target), code=1)["error"]
     assert "The format EDL has a fault (IndexError" in error["message"]
     assert target.read_text() == "as it was" and [path.name for path in tmp_path.iterdir()] == ["library", "cuts.cuts"]

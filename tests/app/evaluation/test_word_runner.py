@@ -28,7 +28,7 @@ def test_words_and_times_of_ten_seconds_are_right(tmp_path: Path) -> None:
     app = Longview(demo_settings(tmp_path / "library"))
     evaluation = WordEvaluation(app, tmp_path)
     english = recordings()[0]
-    path = write_wav(tmp_path / "piece.wav", read_sound(app.decoder, english.path)[: round(PIECE_S * RATE_HZ)])
+    path = write_wav(tmp_path / "piece.wav", read_sound(app.parts.decoder, english.path)[: round(PIECE_S * RATE_HZ)])
     words = tuple(word for word in english.words if word.end_s is not None and word.end_s < PIECE_S)
     scores = evaluation.evaluate_recording(replace(english, path=path, duration_s=PIECE_S, words=words), "piece", Progress())
     figures = evaluation.recognition["piece"]

@@ -23,12 +23,12 @@ from tests.support.small_disk import small_disk
 
 
 def test_references_resolve_to_title_and_file(app: Longview, twice: VideoEntry, twice_path: Path, short_path: Path) -> None:
-    title, video = app.media.resolve(twice.video_id[:6])
+    title, video = app.parts.media.resolve(twice.video_id[:6])
     assert (title, video.path, video.content_hash) == ("twice", twice_path, twice.content_hash)
-    title, video = app.media.resolve(str(short_path))
-    assert (title, video) == ("short", app.media.open(short_path))
+    title, video = app.parts.media.resolve(str(short_path))
+    assert (title, video) == ("short", app.parts.media.open(short_path))
     with pytest.raises(UnknownVideo):
-        app.media.resolve("no-such-video")
+        app.parts.media.resolve("no-such-video")
     assert app.videos() == (twice,)
 
 
@@ -50,7 +50,7 @@ def test_path_without_a_file_is_described(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "dangling").symlink_to("missing.mp4")
-    for resolve in (app.video, app.media.resolve, lambda name: app.get_or_index(name).result(), app.media.open):
+    for resolve in (app.video, app.parts.media.resolve, lambda name: app.get_or_index(name).result(), app.parts.media.open):
         with pytest.raises(VideoNotFound, match=reason):
             resolve(reference)
 
@@ -61,8 +61,8 @@ def test_path_without_a_file_is_described(
         lambda app, entry: app.locate(entry, "a cyan ring").result(),
         lambda app, entry: app.ask([entry], "What happens at 2 seconds?").result(),
         lambda app, entry: app.plan(entry.video_id),
-        lambda app, entry: app.media.thumbnail(entry.video_id, 2.0),
-        lambda app, entry: app.media.ensure_browser_copy(entry),
+        lambda app, entry: app.parts.media.thumbnail(entry.video_id, 2.0),
+        lambda app, entry: app.parts.media.ensure_browser_copy(entry),
     ],
     ids=["locate", "ask", "plan", "thumbnail", "browser copy"],
 )
@@ -97,11 +97,11 @@ def test_moved_file_is_still_the_same_video(app: Longview, short_path: Path) -> 
 def test_removal_deletes_derived_files_but_not_the_source(app: Longview, short_path: Path) -> None:
     entry = app.index(short_path).result().entry
     for reference, time_s in ((entry.video_id, 2.0), (entry.video_id[:6], 3.0), (entry.video_id, 1e300), (entry.video_id, -1.0)):
-        assert app.media.thumbnail(reference, time_s).stat().st_size > 0
-    (app.library.folder / "proxies").mkdir(exist_ok=True)
-    (app.library.folder / "proxies" / f"{entry.video_id}.mp4").write_bytes(b"a browser copy")
+        assert app.parts.media.thumbnail(reference, time_s).stat().st_size > 0
+    (app.parts.library.folder / "proxies").mkdir(exist_ok=True)
+    (app.parts.library.folder / "proxies" / f"{entry.video_id}.mp4").write_bytes(b"a browser copy")
     app.remove(app.video(entry.video_id))
-    assert file_names(app.library.folder / "thumbnails") == file_names(app.library.folder / "proxies") == []
+    assert file_names(app.parts.library.folder / "thumbnails") == file_names(app.parts.library.folder / "proxies") == []
     assert short_path.exists()
     assert entry.video_id not in {moment.video_id for moment in app.search("cyan ring", verify=False).result().moments}
     with pytest.raises(UnknownVideo):
@@ -111,38 +111,38 @@ def test_removal_deletes_derived_files_but_not_the_source(app: Longview, short_p
 def test_thumbnail_needs_a_video_of_the_library(app: Longview) -> None:
     for reference in ("no-such-video", "../../etc/passwd", ""):
         with pytest.raises(UnknownVideo):
-            app.media.thumbnail(reference, 1.0)
+            app.parts.media.thumbnail(reference, 1.0)
 
 
 def test_unplayable_video_gets_one_browser_copy(app: Longview, twice_path: Path, tmp_path: Path) -> None:
     unplayable = render(tmp_path / "unplayable.avi", TWICE[:1], 5.0, fps=5, codec="mpeg4")
     entry = app.index(unplayable).result().entry
-    assert app.media.browser_copy(entry) is None
-    copy = app.media.ensure_browser_copy(entry)
-    assert copy == app.media.browser_copy(entry) == app.media.ensure_browser_copy(entry)
-    assert copy.is_relative_to(app.library.folder)
+    assert app.parts.media.browser_copy(entry) is None
+    copy = app.parts.media.ensure_browser_copy(entry)
+    assert copy == app.parts.media.browser_copy(entry) == app.parts.media.ensure_browser_copy(entry)
+    assert copy.is_relative_to(app.parts.library.folder)
     app.remove(app.video(entry.video_id))
     assert not copy.exists()
-    assert app.media.ensure_browser_copy(app.index(twice_path).result().entry) == twice_path
+    assert app.parts.media.ensure_browser_copy(app.index(twice_path).result().entry) == twice_path
 
 
 def test_upload_is_imported_once_under_a_safe_name(tmp_path: Path, twice_path: Path) -> None:
     app = Longview(demo_settings(tmp_path / "library"))
-    uploads = app.library.folder / "uploads"
+    uploads = app.parts.library.folder / "uploads"
     first, second = (Path(shutil.copy(twice_path, tmp_path / name)) for name in ("tmp1", "tmp2"))
     with disk_calls() as calls:
-        copy = app.media.import_upload(first, "../../My: holiday; rm -rf ~.MP4")
+        copy = app.parts.media.import_upload(first, "../../My: holiday; rm -rf ~.MP4")
     assert calls.renamed == [copy.name] and calls.losses == []
     assert copy.parent == uploads and copy.suffix == ".mp4"
     assert copy.read_bytes() == twice_path.read_bytes() and not first.exists()
-    assert app.media.import_upload(second, "another name.mp4") == copy
+    assert app.parts.media.import_upload(second, "another name.mp4") == copy
     assert file_names(uploads) == [copy.name]
 
 
 @pytest.fixture
 def full_thumbnails(app: Longview) -> Iterator[Path]:
     """The folder of thumbnails on a full disk, which only root may mount."""
-    folder = app.library.folder / "thumbnails"
+    folder = app.parts.library.folder / "thumbnails"
     with small_disk(folder, "4k"):
         (folder / "filler").write_bytes(bytes(4096))
         yield folder
@@ -150,10 +150,12 @@ def full_thumbnails(app: Longview) -> Iterator[Path]:
 
 def test_full_disk_is_an_error_and_keeps_no_file(app: Longview, twice: VideoEntry, full_thumbnails: Path) -> None:
     with pytest.raises(NoSpace, match=f"disk is full.*{twice.video_id}"):
-        app.media.thumbnail(twice.video_id, 5.0)
+        app.parts.media.thumbnail(twice.video_id, 5.0)
     for reencode in (False, True):
         with pytest.raises(NoSpace, match=r"disk is full.*part\.mp4"):
-            app.outputs.cut("twice", app.media.probe(twice), Span(1.0, 3.0), full_thumbnails / "part.mp4", reencode=reencode)
+            app.parts.outputs.cut(
+                "twice", app.parts.media.probe(twice), Span(1.0, 3.0), full_thumbnails / "part.mp4", reencode=reencode
+            )
     assert file_names(full_thumbnails) == ["filler"]
 
 
@@ -163,8 +165,8 @@ def test_upload_that_is_no_video_is_refused_by_its_own_name(tmp_path: Path, cont
     upload = tmp_path / "tmp1234.mp4"
     upload.write_bytes(content)
     with pytest.raises(NotAVideo, match="holiday.mp4"):
-        app.media.import_upload(upload, "holiday.mp4")
-    assert file_names(app.library.folder / "uploads") == []
+        app.parts.media.import_upload(upload, "holiday.mp4")
+    assert file_names(app.parts.library.folder / "uploads") == []
 
 
 @pytest.mark.parametrize(

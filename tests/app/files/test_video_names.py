@@ -41,7 +41,7 @@ TITLES = {
 def app(tmp_path: Path) -> Longview:
     app = Longview(demo_settings(tmp_path / "library"))
     for video_id, title in TITLES.items():
-        put_captions(app.library, sample_entry(video_id, title), sample_events("an event"))
+        put_captions(app.parts.library, sample_entry(video_id, title), sample_events("an event"))
     return app
 
 
@@ -72,7 +72,7 @@ def test_a_title_or_a_unique_beginning_names_a_video(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert app.video(reference).video_id == video_id
-    app.remove(app.library.video(video_id))
+    app.remove(app.parts.library.video(video_id))
     if reference == "aa0000000000":
         # Only as the title of the other one.
         assert app.video(reference).video_id == "ff6666666666"
@@ -96,7 +96,7 @@ def test_an_ambiguous_name_lists_the_candidates(app: Longview, reference: str, c
             app.remove(entry)
         app.undo_removal(reference)
 
-    uses: list[Callable[[], Any]] = [lambda: app.video(reference), lambda: app.media.resolve(reference), undo]
+    uses: list[Callable[[], Any]] = [lambda: app.video(reference), lambda: app.parts.media.resolve(reference), undo]
     for use in uses:
         with pytest.raises(AmbiguousVideo) as caught:
             use()
@@ -132,7 +132,7 @@ def test_files_and_titles_of_one_name_are_not_confused(app: Longview, tmp_path: 
 
 def test_every_command_takes_a_title(app: Longview, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    shell, title, video_id = Shell(app.library.folder), "마을 회의", "bb2222222222"
+    shell, title, video_id = Shell(app.parts.library.folder), "마을 회의", "bb2222222222"
     for words in (("caption", title), ("transcript", title), ("versions", title), ("info", title), ("chapters", title)):
         assert shell.call(*words)["video_id"] == video_id
     assert shell.call("export", title, "--format", "srt")["video_id"] == video_id
@@ -191,8 +191,8 @@ def test_a_title_that_cannot_be_used_is_refused(app: Longview, title: str, reaso
 
 
 def test_a_title_of_two_videos_is_allowed_with_a_notice(app: Longview) -> None:
-    shell = Shell(app.library.folder)
+    shell = Shell(app.parts.library.folder)
     document = shell.call("rename", "Beach", "한" * MAX_TITLE_CHARS)
     assert document["title"] == "한" * MAX_TITLE_CHARS
     assert shell.call("rename", "2024a", "TWICE")["namesakes"] == ["888888888888", "999999999999"]
-    assert app.rename(app.library.video("2024aaaaaaaa"), "2024aaaaaaaa").title == "2024aaaaaaaa"
+    assert app.rename(app.parts.library.video("2024aaaaaaaa"), "2024aaaaaaaa").title == "2024aaaaaaaa"

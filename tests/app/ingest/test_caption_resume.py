@@ -121,7 +121,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory, path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
-    return open_library(tmp_path_factory.mktemp("runtime")).runtime
+    return open_library(tmp_path_factory.mktemp("runtime")).parts.runtime
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, ...]]:
 
 
 def plan_of(app: Longview, path: Path) -> SamplingPlan:
-    return app.runtime.pool.planner.plan(probe(path), "caption", context_tokens=CONTEXT_TOKENS)
+    return app.parts.runtime.pool.planner.plan(probe(path), "caption", context_tokens=CONTEXT_TOKENS)
 
 
 def test_interrupted_captions_resume_at_the_next_window(
@@ -198,9 +198,7 @@ def test_a_run_over_older_complete_captions_resumes_and_leaves_them_until_its_en
     positions, result = index_rest(open_library(tmp_path), path)
     assert positions == [2]
     assert contents(tmp_path) | {"earlier_tracks": []} == contents(whole[0])
-    (earlier,) = (
-        version for version in open_library(tmp_path).library.versions.of_video(result.entry.video_id) if not version.is_current
-    )
+    (earlier,) = (version for version in open_library(tmp_path).versions(result.entry) if not version.is_current)
     assert replace(earlier.track, updated_at="") == replace(older.track("captions"), updated_at="")  # type: ignore[type-var]
 
 
@@ -224,7 +222,7 @@ def test_resume_keeps_plan_unless_memory_shrank(tmp_path: Path, path: Path) -> N
         app = open_library(tmp_path, **NO_CHECKS)
         if tokens:
             # The engine takes it from the free memory.
-            app.runtime.pool.planner.context_tokens = tokens
+            app.parts.runtime.pool.planner.context_tokens = tokens
         return app
 
     assert index_windows(with_context(CONTEXT_TOKENS), path, 1, options) == [0]

@@ -186,7 +186,9 @@ def test_cancelled_index_keeps_the_captions_of_finished_windows(app: Longview, t
         cancel_after(stream, lambda event: isinstance(event, PartialResult))
     assert app.video(entry.video_id).track("captions") == track
     assert [
-        version.is_current for version in app.library.versions.of_video(entry.video_id) if version.track.source == "captions"
+        version.is_current
+        for version in app.parts.library.versions.of_video(entry.video_id)
+        if version.track.source == "captions"
     ] == [True]
     app.remove(entry)
 
@@ -217,4 +219,4 @@ def test_replies_that_cannot_be_read_leave_the_captions_as_they_are(app: Longvie
     entry = app.video(entry.video_id)
     assert app.segments(entry, "captions") == before and not app.is_outdated(entry)
     # The next run asks again.
-    assert app.library.caption_windows.rows(entry.video_id) == ()
+    assert app.parts.library.caption_windows.rows(entry.video_id) == ()

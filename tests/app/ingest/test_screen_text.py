@@ -52,7 +52,7 @@ def screen_track(entry: VideoEntry) -> Track:
 
 
 def shown(app: Longview, entry: VideoEntry) -> list[Any]:
-    stored: tuple[StoredSegment, ...] = app.library.tracks.segments(entry.video_id, "screen_text")
+    stored: tuple[StoredSegment, ...] = app.parts.library.tracks.segments(entry.video_id, "screen_text")
     return [item.segment for item in stored]
 
 
@@ -88,11 +88,12 @@ def test_cancelled_run_resumes_with_the_same_result(app: Longview, entry: VideoE
 def test_estimate_follows_what_earlier_runs_took(app: Longview, deck: Path, tmp_path: Path) -> None:
     def estimated_s() -> float:
         new = Longview(demo_settings(tmp_path / "new", cache=tmp_path / "cache"))
-        seconds = new.indexer.decisions(new.media.open(deck), Span(0.0, DURATION_S))[0]["screen_text"].estimated_seconds
+        decisions, _ = new.parts.indexer.decisions(new.parts.media.open(deck), Span(0.0, DURATION_S))
+        seconds = decisions["screen_text"].estimated_seconds
         assert seconds is not None
         return seconds
 
-    speeds, name = MachineSpeeds(tmp_path / "cache", threads=1), speed_name(app.runtime.text_model.identity, {})
+    speeds, name = MachineSpeeds(tmp_path / "cache", threads=1), speed_name(app.parts.runtime.text_model.identity, {})
     assert estimated_s() > 0.0 and not speeds.knows(name)
     Longview(demo_settings(tmp_path / "library", cache=tmp_path / "cache")).index(deck, SCREEN_ONLY).result()
     assert speeds.knows(name)
@@ -133,7 +134,7 @@ def test_run_that_ended_after_its_last_line_only_completes(tmp_path: Path) -> No
     entry = other.index(video, SCREEN_ONLY).result().entry
     lines = shown(other, entry)
     assert [line.text for line in lines] == ["The end of the harbour"]
-    other.library.tracks.update(entry.video_id, replace(screen_track(entry), status="incomplete"))
+    other.parts.library.tracks.update(entry.video_id, replace(screen_track(entry), status="incomplete"))
     again = other.index(video, SCREEN_ONLY).result().entry
     assert screen_track(again).status == "complete" and shown(other, again) == lines
 

@@ -53,7 +53,7 @@ def test_the_row_of_each_source_has_its_module() -> None:
 
 
 def test_a_new_modules_is_one_module_and_one_row(app: Longview, entry: VideoEntry, short_path: Path) -> None:
-    shell = Shell(app.library.folder)
+    shell = Shell(app.parts.library.folder)
     # It is planned, run, and kept the second time.
     assert [row["action"] for row in shell.call("plan", str(short_path))["sources"] if row["source"] == "music"] == ["keep"]
     result = app.index(short_path, CHOICE).result()

@@ -91,14 +91,14 @@ def test_search_finds_the_word_within_half_a_second(app: Longview, result: Index
 
 
 def test_second_run_changes_nothing(app: Longview, result: IndexResult, talk: Path) -> None:
-    before = app.segments(result.entry), app.library.tracks.revision()
+    before = app.segments(result.entry), app.parts.library.tracks.revision()
     again = app.index(talk).result()
     assert [report.status for report in again.reports] == ["declined", "up_to_date", "up_to_date", "declined"]
-    assert (app.segments(result.entry), app.library.tracks.revision()) == before
+    assert (app.segments(result.entry), app.parts.library.tracks.revision()) == before
 
 
 def test_explicit_detection_keeps_a_detected_language(app: Longview, result: IndexResult, talk: Path) -> None:
-    detected = another_app(app.library.folder, speech_language="auto").index(talk, SPEECH_ONLY).result()
+    detected = another_app(app.parts.library.folder, speech_language="auto").index(talk, SPEECH_ONLY).result()
     assert detected.reports[0].status == "up_to_date"
     assert speech_track(detected.entry) == speech_track(result.entry)
 
@@ -120,7 +120,7 @@ def test_cancelled_speech_is_kept_and_resumed(short: Path, tmp_path: Path) -> No
     stream = another_app(tmp_path, speech_language="en").index(short, SPEECH_ONLY)
     with pytest.raises(Cancelled):
         cancel_after(stream, lambda event: isinstance(event, PartialResult))
-    (earlier,) = (version for version in app.library.versions.of_video(entry.video_id) if not version.is_current)
+    (earlier,) = (version for version in app.parts.library.versions.of_video(entry.video_id) if not version.is_current)
     assert app.export_version(app.video(entry.video_id), "json", earlier, word_times=True) == content
     assert speech_track(app.video(entry.video_id)).status == "incomplete"
     part = another_app(tmp_path, speech_language="en").index(short, IndexOptions(end_s=5.0)).result().entry
@@ -180,7 +180,7 @@ def test_progress_is_the_share_of_the_sound_that_was_recognised(tmp_path: Path, 
         Loading before, and the search after the speech take a small part of it.
         """
         progress, times_s = Progress(), []
-        for event in app.indexer.index(talk, SPEECH_ONLY, progress=progress):
+        for event in app.parts.indexer.index(talk, SPEECH_ONLY, progress=progress):
             times_s.append((event.value.done_s, progress.report.fraction * 5 * 20.5))
             if len(times_s) == after:
                 break
@@ -278,7 +278,7 @@ def test_missing_speech_model_is_reported_and_the_rest_runs(talk: Path, tmp_path
 
 
 def test_missing_audio_track_fails_alone(app: Longview, result: IndexResult, talk: Path) -> None:
-    failed = another_app(app.library.folder, audio_track="2").index(talk).result()
+    failed = another_app(app.parts.library.folder, audio_track="2").index(talk).result()
     assert [report.source for report in failed.failures] == ["speech"]
     assert "no audio track 2" in failed.failures[0].reason
     assert failed.report("captions").status == "declined"  # type: ignore[union-attr]

@@ -126,8 +126,8 @@ def test_transcript_gets_the_times_of_the_speech(app: Longview, film: Path, tmp_
     write_srt(film.with_suffix(".srt"), (1, "one"))
     entry = app.index(film, SUBTITLES_ONLY).result().entry
     speech = [spoken(5, "good morning every one and welcome"), spoken(20, "the first item is the bud get of the school")]
-    app.library.tracks.begin(entry.video_id, sample_track("speech", "incomplete", done_s=0.0))
-    app.library.tracks.append(entry.video_id, sample_track("speech"), speech, after_s=0.0)
+    app.parts.library.tracks.begin(entry.video_id, sample_track("speech", "incomplete", done_s=0.0))
+    app.parts.library.tracks.append(entry.video_id, sample_track("speech"), speech, after_s=0.0)
     transcript = tmp_path / "talk.md"
     transcript.write_text(
         "# Minutes\n\nGood morning everyone, and welcome.\n\nThe first item is the budget of the school.\n\n"
@@ -182,5 +182,5 @@ def test_removal_while_indexing_is_one_sentence(app: Longview, film: Path) -> No
     # The removal also cancels the job, which the run may notice first.
     with pytest.raises((UnknownVideo, JobStopped), match=r"removed|cancelled"):
         index_and_remove()
-    assert [job.status for job in app.library.queue.jobs() if job.path == film] == ["cancelled"]
+    assert [job.status for job in app.parts.library.queue.jobs() if job.path == film] == ["cancelled"]
     assert app.videos() == ()

@@ -121,29 +121,29 @@ def test_files_in_use_stay_unless_one_alone_exceeds_the_limit(tmp_path: Path) ->
 
 
 def test_a_thumbnail_that_is_written_makes_room_for_itself(app: Longview, twice: VideoEntry) -> None:
-    old = app.media.thumbnail(twice.video_id, 1.0)
+    old = app.parts.media.thumbnail(twice.video_id, 1.0)
     os.utime(old, (1, 1))
-    small = Longview(demo_settings(app.library.folder, cache_bytes=1))
-    new = small.media.thumbnail(twice.video_id, 3.0)
+    small = Longview(demo_settings(app.parts.library.folder, cache_bytes=1))
+    new = small.parts.media.thumbnail(twice.video_id, 3.0)
     assert new.exists() and not old.exists()
     # Its use is noted.
     os.utime(new, (1, 1))
-    assert app.media.thumbnail(twice.video_id, 3.0) == new and time.time() - new.stat().st_mtime < 60
+    assert app.parts.media.thumbnail(twice.video_id, 3.0) == new and time.time() - new.stat().st_mtime < 60
 
 
 def test_only_an_upload_that_nothing_needs_is_discarded(tmp_path: Path) -> None:
     app = Longview(demo_settings(tmp_path / "library"))
     names = ("aaaaaaaaaaaa-removed", "bbbbbbbbbbbb-waiting", "cccccccccccc-unused")
-    removed, waiting, unused = (cached(app.library.folder, f"uploads/{name}.mp4", 100) for name in names)
-    put_captions(app.library, replace(sample_entry("a" * 12), path=removed), sample_events("a red circle"))
+    removed, waiting, unused = (cached(app.parts.library.folder, f"uploads/{name}.mp4", 100) for name in names)
+    put_captions(app.parts.library, replace(sample_entry("a" * 12), path=removed), sample_events("a red circle"))
     app.remove(app.videos()[0])
-    job = app.library.queue.add(waiting, title="waiting", options={}, settings={}, priority=0)
+    job = app.parts.library.queue.add(waiting, title="waiting", options={}, settings={}, priority=0)
     other = cached(tmp_path, "film.mp4", 100)
     for path in (removed, waiting, unused, other):
-        app.media.discard_upload(path)
+        app.parts.media.discard_upload(path)
     assert removed.exists() and waiting.exists() and other.exists() and not unused.exists()
-    app.library.queue.cancel(job.job_id)
-    app.media.discard_upload(waiting)
+    app.parts.library.queue.cancel(job.job_id)
+    app.parts.media.discard_upload(waiting)
     assert not waiting.exists()
 
 
@@ -163,7 +163,7 @@ def test_housekeeping_makes_expired_removals_final_and_limits_the_caches(library
         db.commit()
     stopping = threading.Event()
     stopping.set()
-    run_hourly(library, 0, stopping)
+    run_hourly(Longview(demo_settings(library.folder, cache_bytes=0)), stopping)
     assert not thumbnail.exists()
     with closing(sqlite3.connect(library.folder / DATABASE)) as db:
         assert db.execute("SELECT count(*) FROM videos").fetchone() == (0,)
@@ -178,16 +178,16 @@ def fill(disk: Path) -> None:
 def test_a_removal_on_a_full_disk_loses_nothing_and_caches_make_room(tmp_path: Path) -> None:
     with small_disk(tmp_path / "library", "4m") as folder:
         app = Longview(demo_settings(folder))
-        entry = put_captions(app.library, sample_entry("a" * 12), sample_events(*["a red circle"] * 400))
-        put_captions(app.library, sample_entry("b" * 12), sample_events("a blue star"))
+        entry = put_captions(app.parts.library, sample_entry("a" * 12), sample_events(*["a red circle"] * 400))
+        put_captions(app.parts.library, sample_entry("b" * 12), sample_events("a blue star"))
         copy = cached(folder, f"proxies/{entry.video_id}.mp4", 500_000)
         fill(folder)
         with pytest.raises(LibraryFull):
-            app.library.remove(entry.video_id)
-        assert app.videos()[0] == entry and len(matching_texts(app.library, "circle", limit=500)) == 400
+            app.parts.library.remove(entry.video_id)
+        assert app.videos()[0] == entry and len(matching_texts(app.parts.library, "circle", limit=500)) == 400
         removal = app.remove(entry)
         assert removal.freed_bytes == 500_000 and not copy.exists() and file_names(folder / "proxies") == []
         with pytest.raises(UnknownVideo):
             app.video(entry.video_id)
         assert app.undo_removal() == entry
-        assert len(matching_texts(app.library, "circle", limit=500)) == 400
+        assert len(matching_texts(app.parts.library, "circle", limit=500)) == 400

@@ -65,7 +65,7 @@ def test_a_question_is_parsed_once_and_the_file_is_read_once(
     for module in (content_hash_module, watched_file, decoder_module):
         monkeypatch.setattr(module, "content_hash", counted("hash", content_hash))
     # The path of a file that was not read before, and a question of which the checkpoint decodes a window.
-    answer = Shell(app.library.folder).call("ask", str(copy), "What happens between 20 and 30 seconds?", "--model", "demo")
+    answer = Shell(app.parts.library.folder).call("ask", str(copy), "What happens between 20 and 30 seconds?", "--model", "demo")
     assert "yellow star" in answer["answer"]
     assert sorted(calls) == ["hash", "kind", "length", "times"]
 
@@ -107,7 +107,7 @@ def test_thoughts_are_beside_the_answer_and_not_in_the_library(app: Longview, fi
     assert (answers[False].text.strip(), answers[False].thoughts) == ("A yellow star grows.", "")
     thoughts = answers[True].thoughts
     assert thoughts and thoughts not in answers[True].text
-    app.library.conversations.clear(first.video_id)
+    app.parts.library.conversations.clear(first.video_id)
 
 
 def test_cancel_ends_decoding_within_a_chunk(app: Longview, first: VideoEntry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,13 +149,13 @@ def test_undecodable_video_does_not_prevent_other_answers(app: Longview, first: 
     data = intact.read_bytes()
     damaged.write_bytes(data[: data.index(b"mdat") + 8])
     entry = replace(first, video_id="0" * 12, content_hash="0" * 40, path=damaged, title="damaged")
-    app.library.put(entry)
+    app.parts.library.put(entry)
     try:
-        answer = app.ask([app.library.pending_video("0" * 12), first], "When does the yellow star appear?").result()
+        answer = app.ask([app.parts.library.pending_video("0" * 12), first], "When does the yellow star appear?").result()
         assert answer.text.startswith("damaged: ") and "first: From 2" in answer.text
         assert [item.video_id for item in answer.citations] == [first.video_id]
     finally:
-        app.library.remove("0" * 12)
+        app.parts.library.remove("0" * 12)
 
 
 def test_progress_comes_before_the_text_and_only_increases(app: Longview, first: VideoEntry) -> None:

@@ -64,7 +64,7 @@ def videos(app: Longview, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         SLIDES: app.index(slides, IndexOptions(sources=("subtitles",))).result().entry,
         RING: app.index(ring, IndexOptions(sources=("captions", "screen_text"))).result().entry,
     }
-    tracks = app.library.tracks
+    tracks = app.parts.library.tracks
     lines = [
         shown(60.0 * number, 60.0 * (number + 1), text, top=0.2 + 0.2 * row)
         for number, texts in enumerate(SLIDE_LINES)
@@ -76,7 +76,7 @@ def videos(app: Longview, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     speech = sample_track("speech", span=Span(0, 95), done_s=95.0, language="en")
     segments = [spoken(start_s, text, language=code, word_s=1.0 if start_s == 60.0 else 0.4) for start_s, text, code in SPOKEN]
     tracks.replace(entries[INTERVIEW].video_id, speech, segments)
-    return {name: app.library.video(entry.video_id) for name, entry in entries.items()}
+    return {name: app.parts.library.video(entry.video_id) for name, entry in entries.items()}
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.video}-{row.kind}-{row.question}")
@@ -159,8 +159,8 @@ def test_answer_about_an_unfinished_video_says_how_far_it_is_known(app: Longview
     path = write_wav(tmp_path / "running.wav", silence(100.0))
     entry = app.index(path, IndexOptions(sources=("subtitles",))).result().entry
     track = sample_track("speech", "incomplete", span=Span(0, 100), done_s=40.0, language="en")
-    app.library.tracks.replace(entry.video_id, track, [spoken(10.0, "The pump costs 30 euros.")])
-    entry = app.library.video(entry.video_id)
+    app.parts.library.tracks.replace(entry.video_id, track, [spoken(10.0, "The pump costs 30 euros.")])
+    entry = app.parts.library.video(entry.video_id)
     assert (
         app.ask([entry], "List all prices.")
         .result()
@@ -175,11 +175,11 @@ def test_ten_thousand_lines_on_screen_are_listed_in_part(app: Longview, videos: 
     entry = app.index(path, IndexOptions(sources=("subtitles",))).result().entry
     lines = [shown(number * 0.001, number * 0.001 + 0.0005, f"line {number}") for number in range(10_000)]
     track = sample_track("screen_text", span=Span(0, 10), done_s=10.0, frames_read=10)
-    app.library.tracks.replace(entry.video_id, track, lines)
-    answer = app.ask([app.library.video(entry.video_id)], "What is written on the screen?").result()
+    app.parts.library.tracks.replace(entry.video_id, track, lines)
+    answer = app.ask([app.parts.library.video(entry.video_id)], "What is written on the screen?").result()
     assert "more; the export of the text on screen has all of them." in answer.text
     assert len(answer.text) < 12_000
-    numbers = app.ask([app.library.video(entry.video_id)], "List all numbers.").result()
+    numbers = app.ask([app.parts.library.video(entry.video_id)], "List all numbers.").result()
     assert len(numbers.text) < 20_000 and "… and 9,900 more." in numbers.text
 
 

@@ -42,7 +42,7 @@ def test_verification_rejects_captions_without_an_event(app: Longview, tmp_path:
     path = render(tmp_path / "third.mp4", (CIRCLE,), 20.0, fps=10)
     entry = app.index(path).result().entry
     invention = Event(Span(14.0, 18.0), "A red circle moves up.")
-    put_captions(app.library, entry, [CIRCLE.event, invention])
+    put_captions(app.parts.library, entry, [CIRCLE.event, invention])
     try:
         results = app.search("red circle moves up", video=entry.video_id).result()
         assert {moment.span: moment.verified for moment in results.moments} == {CIRCLE.event.span: True, invention.span: False}
@@ -79,7 +79,7 @@ def test_search_verifies_by_default_only_what_is_quick(
         verifier.needs_caption_checks = False
     for limit_s, unverified in ((0.0, 2), (600.0, 0)):
         other = Longview(app.settings.model_copy(update={"search_verify_s": limit_s}))
-        monkeypatch.setattr(other.runtime, "verifier", verifiers.pop())
+        monkeypatch.setattr(other.parts.runtime, "verifier", verifiers.pop())
         assert other.search("red circle moves to the right", limit=2).result().unverified_count == 2, "nothing is loaded yet"
-        _ = other.runtime.pool
+        _ = other.parts.runtime.pool
         assert other.search("red circle moves to the right", limit=2).result().unverified_count == unverified

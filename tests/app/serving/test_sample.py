@@ -57,7 +57,7 @@ def add_and_index(app: Longview, samples: Sequence[Sample]) -> None:
     resume_samples(app)
     workers = Workers(app)
     add_samples(app, workers, samples)
-    wait_until(lambda: not any(job.status in ("waiting", "running") for job in app.library.queue.jobs()))
+    wait_until(lambda: not any(job.status in ("waiting", "running") for job in app.parts.library.queue.jobs()))
     workers.close(wait_s=10.0)
 
 
@@ -123,9 +123,9 @@ def test_a_line_that_is_only_shown_is_found(app: Longview, slides: VideoEntry, l
 def test_the_demo_checkpoint_declines_the_slides_and_browsers_play_them(app: Longview, slides: VideoEntry) -> None:
     captions = slides.track("captions")
     assert captions is not None and captions.status == "declined"
-    assert app.media.browser_copy(slides) == slides.path
+    assert app.parts.media.browser_copy(slides) == slides.path
     # An upgrade of the package must not take the file away.
-    assert slides.path.is_relative_to(app.library.folder)
+    assert slides.path.is_relative_to(app.parts.library.folder)
 
 
 @needs_speech_model
@@ -157,7 +157,7 @@ def test_an_interrupted_start_is_continued_and_removed_samples_stay_removed(fres
     workers = Workers(fresh_app, starts=False)
     add_samples(fresh_app, workers, SHORT)
     workers.close(pauses=True)
-    assert {job.status for job in fresh_app.library.queue.jobs()} == {"paused"}
+    assert {job.status for job in fresh_app.parts.library.queue.jobs()} == {"paused"}
     fresh_app = Longview(fresh_app.settings)
     add_and_index(fresh_app, SHORT)
     assert titles(fresh_app) == [FIRST.title, SECOND.title]
@@ -173,7 +173,7 @@ def test_an_interrupted_start_is_continued_and_removed_samples_stay_removed(fres
 def test_a_sample_that_somebody_paused_stays_paused(fresh_app: Longview) -> None:
     workers = Workers(fresh_app, starts=False)
     add_samples(fresh_app, workers, SHORT)
-    first, _ = fresh_app.library.queue.jobs()
+    first, _ = fresh_app.parts.library.queue.jobs()
     workers.change(first.job_id, "pause")
     add_and_index(fresh_app, SHORT)
     assert titles(fresh_app) == [SECOND.title]
@@ -203,7 +203,7 @@ def test_a_library_with_other_videos_stays_as_it_is(fresh_app: Longview, tmp_pat
 
 def test_an_older_library_stays_as_it_is(fresh_app: Longview) -> None:
     # Earlier versions had one sample, and no list of what is pending.
-    path = fresh_app.library.folder / FOLDER / FIRST.name
+    path = fresh_app.parts.library.folder / FOLDER / FIRST.name
     FIRST.make(path, Progress())
     fresh_app.index(path).result()
     add_and_index(fresh_app, SHORT)

@@ -93,7 +93,7 @@ def test_upload_is_indexed_under_its_own_name_and_stored(workers: Workers, app: 
     assert job.status == "done" and job.video_id is not None
     entry = app.video(job.video_id)
     assert entry.title == "My ring"
-    assert entry.path.parent == app.library.folder / "uploads"
+    assert entry.path.parent == app.parts.library.folder / "uploads"
     assert file_names(entry.path.parent) == [entry.path.name]
     assert entry.path.read_bytes() == video.read_bytes()
     assert not temporary.exists()
@@ -102,7 +102,7 @@ def test_upload_is_indexed_under_its_own_name_and_stored(workers: Workers, app: 
 def test_failed_upload_can_be_tried_again_until_it_is_dismissed(video: Path, tmp_path: Path) -> None:
     # The file is a video, but the context is too small for any plan.
     app = Longview(demo_settings(tmp_path / "library", context_tokens=600))
-    workers, uploads = Workers(app), app.library.folder / "uploads"
+    workers, uploads = Workers(app), app.parts.library.folder / "uploads"
     temporary = temporary_upload(video, tmp_path)
     job = ended(workers, workers.index(temporary, upload_name="My ring.mp4"))
     assert job.status == "failed" and "context" in job.reason and not temporary.exists()
@@ -120,7 +120,7 @@ def test_dismissed_upload_of_a_known_video_keeps_its_file(workers: Workers, app:
     assert first.video_id is not None
     track = app.video(first.video_id).track("captions")
     assert track is not None
-    app.library.tracks.update(first.video_id, replace(track, status="failed"))
+    app.parts.library.tracks.update(first.video_id, replace(track, status="failed"))
     workers.close(wait_s=JOB_TIMEOUT_S)
     failing = Workers(Longview(app.settings.model_copy(update={"context_tokens": 600})))
     job = ended(failing, failing.index(temporary_upload(video, tmp_path), upload_name="Again.mp4"))
@@ -135,7 +135,7 @@ def test_unexpected_error_is_one_sentence_and_the_next_job_runs(
 ) -> None:
     path = render(tmp_path / "other.mp4", [RING], 5.0, fps=5, seed=9)
     with monkeypatch.context() as patched:
-        patched.setattr(app.indexer, "index", lambda *_, **__: dict[str, str]()["secret detail"])
+        patched.setattr(app.parts.indexer, "index", lambda *_, **__: dict[str, str]()["secret detail"])
         failed = ended(workers, workers.index(path))
     assert failed.status == "failed" and "unexpected" in failed.reason and "secret" not in failed.reason
     assert ended(workers, workers.index(path)).status == "done"
@@ -145,14 +145,14 @@ def test_error_of_the_queue_does_not_end_the_worker(
     app: Longview, video: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # The queue fails once, as for a row that cannot be read.
-    claim_next, failures = app.runner.claim_next, iter([ValueError("a damaged row")])
+    claim_next, failures = app.parts.runner.claim_next, iter([ValueError("a damaged row")])
 
     def fail_once() -> QueuedJob | None:
         for error in failures:
             raise error
         return claim_next()
 
-    monkeypatch.setattr(app.runner, "claim_next", fail_once)
+    monkeypatch.setattr(app.parts.runner, "claim_next", fail_once)
     monkeypatch.setattr("longview.app.serving.workers.UNUSABLE_S", 0.1)
     workers = Workers(app)
     assert ended(workers, workers.index(video)).status == "done"
@@ -162,13 +162,13 @@ def test_error_of_the_queue_does_not_end_the_worker(
 
 def test_queue_is_read_once_for_all_pages_only(workers: Workers, app: Longview, monkeypatch: pytest.MonkeyPatch) -> None:
     readings: list[float] = []
-    read = app.library.queue.jobs
+    read = app.parts.library.queue.jobs
 
     def count(**options: int) -> tuple[QueuedJob, ...]:
         readings.append(time.monotonic())
         return read(**options)
 
-    monkeypatch.setattr(app.library.queue, "jobs", count)
+    monkeypatch.setattr(app.parts.library.queue, "jobs", count)
     time.sleep(2 * STATE_S)
     assert readings == []
     with ThreadPoolExecutor(8) as pages:
@@ -181,10 +181,10 @@ def test_queue_is_read_once_for_all_pages_only(workers: Workers, app: Longview, 
 
 
 def test_wrong_options_add_no_job(app: Longview, video: Path) -> None:
-    count = len(app.library.queue.jobs())
+    count = len(app.parts.library.queue.jobs())
     with pytest.raises(BadRequest, match="no source"):
-        app.runner.add(video, IndexOptions(sources=("smells",)))
-    assert len(app.library.queue.jobs()) == count
+        app.parts.runner.add(video, IndexOptions(sources=("smells",)))
+    assert len(app.parts.library.queue.jobs()) == count
 
 
 def test_videos_with_one_title_get_a_browser_copy_each(workers: Workers, app: Longview, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_videos_with_one_title_get_a_browser_copy_each(workers: Workers, app: Lo
     assert copies[0] is copies[2] and copies[1] is copies[3] and copies[0] is not copies[1]
     for copy in copies:
         assert copy.ended_event.wait(JOB_TIMEOUT_S) and copy.status == "done"
-    assert all(app.media.browser_copy(entry) for entry in entries)
+    assert all(app.parts.media.browser_copy(entry) for entry in entries)
     assert {copy.video_id for copy in copies} <= set(workers.ended_video_ids())
 
 

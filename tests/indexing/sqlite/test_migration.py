@@ -64,14 +64,14 @@ def test_captions_of_the_first_version_are_a_track(folder: Path) -> None:
 def test_captions_of_the_first_version_can_be_exported_once_they_are_replaced(folder: Path) -> None:
     app = Longview(Settings(library=folder, model="demo", device="cpu", cpu_threads=1))
     (entry,) = app.videos()
-    (version,) = app.library.versions.of_video(entry.video_id)
+    (version,) = app.parts.library.versions.of_video(entry.video_id)
     assert version.is_current and (version.track.provenance.revision, version.track.provenance.profile) == ("", "")
     assert (version.summary, version.chapters) == (entry.summary, entry.chapters)
     # What is not known of them does not make them outdated.
     assert not app.is_outdated(entry) and app.caption_offer(entry) is None
     before = {format: app.export(entry, format, ["captions"]) for format in FORMATS}
-    app.library.put_captions(VIDEO, sample_track("captions"), (), summary="", chapters=())
-    earlier, _ = app.library.versions.of_video(entry.video_id)
+    app.parts.library.put_captions(VIDEO, sample_track("captions"), (), summary="", chapters=())
+    earlier, _ = app.parts.library.versions.of_video(entry.video_id)
     assert (
         earlier.number == version.number and {format: app.export_version(entry, format, earlier) for format in FORMATS} == before
     )
@@ -135,9 +135,11 @@ def test_first_version_can_be_searched_and_written(folder: Path) -> None:
     (entry,) = app.videos()
     assert not app.is_outdated(entry)
     (track,) = entry.tracks
-    before = app.library.tracks.revision()
-    app.library.put_captions(VIDEO, track, app.segments(entry, "captions")[:1], summary=entry.summary, chapters=entry.chapters)
-    assert app.library.tracks.revision() > before
+    before = app.parts.library.tracks.revision()
+    app.parts.library.put_captions(
+        VIDEO, track, app.segments(entry, "captions")[:1], summary=entry.summary, chapters=entry.chapters
+    )
+    assert app.parts.library.tracks.revision() > before
     results = app.search("orange triangle", verify=False).result()
     assert [moment.text for moment in results.moments] == ["An orange diamond stays still."]
 

@@ -80,7 +80,7 @@ def test_library_stores_uncovered_spans_and_finds_renamed_files(
     entry = app.index(first).result().entry
     second = first.rename(tmp_path / "second.mp4")
     assert app.video(str(second)).path == second
-    assert app.locate(app.library.video(entry.video_id), EVENTS[0].text).result().occurrences
+    assert app.locate(app.parts.library.video(entry.video_id), EVENTS[0].text).result().occurrences
 
 
 @pytest.mark.slow

@@ -40,8 +40,8 @@ def meeting(app: Longview, meeting_path: Path) -> VideoEntry:
     entry = app.index(meeting_path, SUBTITLES_ONLY).result().entry
     lines = [shown(500.0, 520.0, "Library: open until ten", top=0.1), shown(600.0, 604.0, INJECTION, top=0.5)]
     track = sample_track("screen_text", span=Span(0, 910), done_s=910.0, frames_read=910)
-    app.library.tracks.replace(entry.video_id, track, lines)
-    return app.library.video(entry.video_id)
+    app.parts.library.tracks.replace(entry.video_id, track, lines)
+    return app.parts.library.video(entry.video_id)
 
 
 @pytest.fixture(scope="module")
