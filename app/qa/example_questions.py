@@ -55,11 +55,14 @@ def _caption_questions(duration_s: float) -> tuple[str, ...]:
 
 
 def _word_examples(source: str, segments: Sequence[Segment], duration_s: float) -> Examples:
-    verb, mentioned = ("said", "mentioned") if traits_of(source).is_spoken else ("shown", "shown")
+    traits = traits_of(source)
+    verb, mentioned = ("said", "mentioned") if traits.is_spoken else ("shown", "shown")
     questions = ["What is it about?"]
-    if (time_s := _time_inside(segments, duration_s)) is not None:
+    # Of another kind, such as music, nothing is said or shown.
+    if traits.kind != "other" and (time_s := _time_inside(segments, duration_s)) is not None:
         questions.append(f"What is {verb} at {format_clock(time_s)}?")
-    if word := _telling_word(segments):
+    word = _telling_word(segments)
+    if word and traits.kind != "other":
         questions.append(f"When is “{word}” {mentioned}?")
     return Examples(tuple(questions), word or segments[0].text)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from longview.core.time_format import format_time
 from longview.core.timeline import Box, Span
@@ -65,6 +65,7 @@ class WordsCoverageOut(BaseModel):
     listened_s: float
     subtitles: int
     frames_read: int
+    examined_s: dict[str, float] = Field(description="Time in which other sources, such as music, looked, in seconds, by name.")
     gaps: list[str]
 
     @classmethod
@@ -74,6 +75,7 @@ class WordsCoverageOut(BaseModel):
             listened_s=round(coverage.listened_s, 3),
             subtitles=coverage.subtitles,
             frames_read=coverage.frames_read,
+            examined_s={name: round(time_s, 3) for name, time_s in coverage.examined_s.items()},
             gaps=list(coverage.gaps),
         )
 

@@ -171,7 +171,7 @@ def test_locate_has_mentions_with_their_source() -> None:
     ]
     assert document["found"] is True
     assert document["coverage"] is None
-    assert document["words"] == {"listened_s": 60.0, "subtitles": 0, "frames_read": 12, "gaps": []}
+    assert document["words"] == {"listened_s": 60.0, "subtitles": 0, "frames_read": 12, "examined_s": {}, "gaps": []}
 
 
 def test_ask_has_answer_citations_and_coverage() -> None:

@@ -99,7 +99,7 @@ class OverviewQuotes:
             groups.items(), key=lambda item: (transcript_sources().index(item[0][0]), -len(item[1]))
         ):
             name, first = language_name(language) if language else "Text in a language that is not told", segments[0]
-            if source == "speech" and language:
+            if traits_of(source).is_spoken and not traits_of(source).is_imported and language:
                 seconds = sum(segment.span.duration_s for segment in segments)
                 label = f"{name} is spoken, {format_clock(seconds)} in all"
             elif traits_of(source).is_screen:
@@ -163,7 +163,7 @@ class OverviewQuotes:
 
     def _screens(self) -> tuple[list[str], list[Quote]]:
         """Return the lines on screen as text and as quotes. What is shown again is quoted once."""
-        sentences = sentences_of(self._segments(("screen_text",)))
+        sentences = sentences_of(self._segments([name for name in transcript_sources() if traits_of(name).is_screen]))
         standing = [item for item in sentences if is_standing(item.span, self._entry.duration_s)]
         passing = group_screens([item for item in sentences if not is_standing(item.span, self._entry.duration_s)])
         distinct = list({quote.text.casefold(): quote for quote in reversed(passing)}.values())[::-1]

@@ -63,9 +63,10 @@ def cite(entry: VideoEntry, quotes: Sequence[Quote]) -> tuple[Citation, ...]:
 
 
 def said_once(segments: Sequence[Segment]) -> list[Segment]:
-    """Return segments without subtitles in a spoken language, which say the same once more."""
-    languages = {segment.language for segment in segments if segment.source == "speech"}
-    return [segment for segment in segments if segment.source != "subtitles" or segment.language not in languages]
+    """Return segments without those from files in a language in which speech was recognised, which say the same once more."""
+    traits = {segment.source: traits_of(segment.source) for segment in segments}
+    languages = {item.language for item in segments if traits[item.source].is_spoken and not traits[item.source].is_imported}
+    return [item for item in segments if not traits[item.source].is_imported or item.language not in languages]
 
 
 def group_screens(sentences: Sequence[Sentence]) -> list[Quote]:

@@ -9,6 +9,7 @@ import pytest
 from longview.app.ingest import sources
 from longview.app.ingest.options import IndexOptions
 from longview.app.jobs import monitor
+from longview.app.qa.example_questions import examples_for
 from longview.app.service import Longview
 from longview.app.serving.workers import Workers
 from longview.core.progress import Progress
@@ -72,6 +73,9 @@ def test_a_new_modules_is_one_module_and_one_row(app: Longview, entry: VideoEntr
     answer = shell.call("ask", entry.video_id, "When is an accordion mentioned?")
     assert answer["found"] is True and "A slow waltz of an accordion." in answer["answer"]
     assert [(citation["source"], citation["start_s"]) for citation in answer["citations"]] == [("music", 1.0)]
+    # It counts as looked for where something is absent, and suggests no question about what is said or shown.
+    assert "looked for music in 0:0" in shell.call("ask", entry.video_id, "When is a trumpet mentioned?")["answer"]
+    assert examples_for(entry.duration_s, {"music": FOUND}).questions == ("What is it about?",)
     # It is exported, and shown on the page.
     assert "00:00:01,000 --> 00:00:02,500\nA slow waltz of an accordion." in app.export(entry, "srt", ["music"])
     assert "A drum roll." in shell.call("export", entry.video_id, "--format", "txt", "--source", "music")["content"]
