@@ -75,12 +75,12 @@ def _export(
 
 def _in_main_language(entry: VideoEntry, segments: Sequence[Segment]) -> list[Segment]:
     """Leave out translations, which would alternate with the original in one file."""
-    kept = list(segments)
+    chosen_segments = list(segments)
     for track in entry.tracks:
         languages = {item.language for item in segments if item.source == track.source}
         if not traits_of(track.source).is_imported or not track.languages or len(languages) < 2:
             continue
         label, main = source_label(track.source), track.languages[0]
         log.warning("Only the %s %s are exported; --language chooses: %s.", main, label, ", ".join(track.languages))
-        kept = [item for item in kept if item.source != track.source or item.language == main]
-    return kept
+        chosen_segments = [item for item in chosen_segments if item.source != track.source or item.language == main]
+    return chosen_segments

@@ -135,23 +135,23 @@ class Answers:
             InvalidQuestion: the question is empty, too long, or names a time that the only video does not have.
             VideoGone: the file of the only video is missing, or changed meanwhile. Cancelled: the operation was cancelled.
         """
-        asked = parse_question(question)
+        request = parse_question(question)
         distinct = list({entry.video_id: entry for entry in entries}.values())
         search_share = 0.0 if distinct else LIBRARY_SEARCH_SHARE
         parts, left_out = [VideoPart(entry) for entry in distinct], 0
         if not parts:
-            parts, left_out = self._likely_parts(asked, progress.child(0.0, search_share))
+            parts, left_out = self._likely_parts(request, progress.child(0.0, search_share))
         has_labels = len(parts) > 1 or not distinct
         texts: list[str] = []
         answers: list[_PartAnswer] = []
         if not parts:
-            texts.append(self._no_match(asked))
+            texts.append(self._no_match(request))
             yield TextDelta(texts[0])
         for number, (part, step) in enumerate(zip(parts, progress.child(search_share, 1.0).steps(len(parts)), strict=True)):
             # The label comes with the first words, so that no label stands without an answer while the video is being read.
             label = f"{chr(10) if number else ''}{_label(part, parts)}: " if has_labels else ""
             try:
-                events = self._answer_part(part, asked, history if len(distinct) == 1 else (), step)
+                events = self._answer_part(part, request, history if len(distinct) == 1 else (), step)
                 answer = yield from _with_labels(events, label, texts)
                 if not distinct and answer.quotes and answer.quotes.found is False:
                     # Other parts of the library may have the answer.
@@ -178,7 +178,7 @@ class Answers:
                     # The answer is worth more than its place in the conversation.
                     log.warning("The answer is not stored. %s", error)
         if parts and not texts:
-            texts.append(self._no_match(asked))
+            texts.append(self._no_match(request))
             yield TextDelta(texts[0])
         if left_out:
             texts.append(f"\n{count_text(left_out, 'more video')} left out; name the videos to ask about.")
@@ -189,8 +189,8 @@ class Answers:
             yield TextDelta(texts[-1])
         return _combine(answers, "".join(texts).strip())
 
-    def _no_match(self, asked: ExtractiveQuestion) -> str:
-        match asked.kind:
+    def _no_match(self, request: ExtractiveQuestion) -> str:
+        match request.kind:
             case "nothing":
                 return NO_TOPIC
             case "time":
@@ -200,25 +200,25 @@ class Answers:
         searched_text = f"the {' and '.join(map(source_label, sources))} of" if sources else "nothing in"
         return f"Nothing in the library matches the question. Searched {searched_text} {count_text(len(videos), 'video')}."
 
-    def _likely_parts(self, asked: ExtractiveQuestion, progress: Progress) -> tuple[list[VideoPart], int]:
+    def _likely_parts(self, request: ExtractiveQuestion, progress: Progress) -> tuple[list[VideoPart], int]:
         """Return the parts of the library in which the answer is most likely, best first, without overlaps.
 
         All mentions of a topic are looked for in all videos with words. A question without a topic is about each video; the
         number is that of the videos beyond the first ones, which are left out.
         """
-        if asked.kind in ("nothing", "time"):
+        if request.kind in ("nothing", "time"):
             return [], 0
-        if asked.asks_for_words or asked.is_topicless:
-            can_be_captions = asked.kind in ("seen", "summary")
+        if request.asks_for_words or request.is_topicless:
+            can_be_captions = request.kind in ("seen", "summary")
             videos = [
                 entry
                 for entry in self._library.videos()
                 if has_transcript(entry) or (can_be_captions and any(track.segment_count for track in entry.tracks))
             ]
-            asked_videos = videos[:MAX_TOPICLESS_VIDEOS] if asked.is_topicless else videos
+            asked_videos = videos[:MAX_TOPICLESS_VIDEOS] if request.is_topicless else videos
             return [VideoPart(entry, is_given=False) for entry in asked_videos], len(videos) - len(asked_videos)
         parts: list[tuple[VideoEntry, Span]] = []
-        query = when_query(asked.question.text) or asked.question.text
+        query = when_query(request.question.text) or request.question.text
         moments = self._retriever.rank(query, limit=2 * MAX_LIBRARY_MOMENTS, progress=progress)
         # A moment with all words of the question counts alone: a short caption of another video may only look more similar.
         complete = [moment for moment in moments if has_all_terms(" ".join(item.segment.text for item in moment.evidence), query)]
@@ -232,24 +232,24 @@ class Answers:
         return [VideoPart(entry, span, is_given=False) for entry, span in parts], 0
 
     def _answer_part(
-        self, part: VideoPart, asked: ExtractiveQuestion, history: Sequence[ChatTurn], progress: Progress
+        self, part: VideoPart, request: ExtractiveQuestion, history: Sequence[ChatTurn], progress: Progress
     ) -> Generator[TextDelta, None, _PartAnswer]:
         """Answer with the checkpoint where it knows the footage and takes the question, else with quotes."""
         entry = part.entry
-        if self._needs_quotes(entry, asked):
-            return (yield from self._quote(part, asked, progress))
+        if self._needs_quotes(entry, request):
+            return (yield from self._quote(part, request, progress))
         try:
             reading = progress.child(0.0, 1.0, f"Reading {entry.title}")
             with self._runtime.watching(entry.path, entry.content_hash) as file:
                 answer = yield from stream_with_smaller_context(
-                    self._runtime, lambda: self._answer_video(part, asked.question, history, reading)
+                    self._runtime, lambda: self._answer_video(part, request.question, history, reading)
                 )
                 file.check(progress)
         except (OutOfDistribution, VideoGone, VideoError) as error:
             # Quotes need no file, and frames of a damaged one may not be decodable where its words are known.
             if not (has_transcript(entry) if isinstance(error, VideoGone) else has_transcript_tracks(entry)):
                 raise
-            return (yield from self._quote(part, asked, progress))
+            return (yield from self._quote(part, request, progress))
         captions = self._library.tracks.segments(entry.video_id, "captions") if answer.citations else ()
         citations = tuple(cite_all(entry, captions, answer))
         provenance = provenance_of(self._runtime, answer.plan)
@@ -263,22 +263,22 @@ class Answers:
             thoughts=answer.thoughts,
         )
 
-    def _needs_quotes(self, entry: VideoEntry, asked: ExtractiveQuestion) -> bool:
+    def _needs_quotes(self, entry: VideoEntry, request: ExtractiveQuestion) -> bool:
         """Whether quotes answer better than the checkpoint, as far as that is known without opening the video."""
-        question = asked.question.about(entry.duration_s)
-        if asked.kind == "length":
+        question = request.question.about(entry.duration_s)
+        if request.kind == "length":
             return True
         captions = entry.track("captions")
-        if not has_transcript_tracks(entry) and not (captions and captions.segment_count and asked.kind in ("seen", "summary")):
+        if not has_transcript_tracks(entry) and not (captions and captions.segment_count and request.kind in ("seen", "summary")):
             return False
         if not entry.has_frames:
             return True
-        if asked.asks_for_words:
+        if request.asks_for_words:
             # All mentions are in the words, and a checkpoint would name only some of them.
             return True
         templates = self._runtime.verifier.templates
-        has_time = question.when or asked.question.times
-        is_answered = has_transcript(entry) or asked.is_topicless
+        has_time = question.when or request.question.times
+        is_answered = has_transcript(entry) or request.is_topicless
         if templates and is_answered and not has_time and templates.match(question.in_seconds()) is None:
             return True
         try:
@@ -287,10 +287,10 @@ class Answers:
             return True
         return False
 
-    def _quote(self, part: VideoPart, asked: ExtractiveQuestion, progress: Progress) -> Generator[TextDelta, None, _PartAnswer]:
+    def _quote(self, part: VideoPart, request: ExtractiveQuestion, progress: Progress) -> Generator[TextDelta, None, _PartAnswer]:
         """Answer with quotes; the file need not exist."""
         start = time.perf_counter()
-        quotes = self._quotes.answer(part.entry, asked, restrict_to=part.restrict_to, progress=progress)
+        quotes = self._quotes.answer(part.entry, request, restrict_to=part.restrict_to, progress=progress)
         total_s = time.perf_counter() - start
         if part.is_given or quotes.found is not False:
             yield _QuotedText(quotes.text)

@@ -85,6 +85,9 @@ class Retriever:
         Raises:
             BadRequest: the query is empty. InvalidQuestion: it is too long. Cancelled: the operation was cancelled.
         """
+        if not query.strip():
+            raise BadRequest("The query is empty; enter what to search for.")
+        check_length(query, "query")
         moments = list(self.rank(query, limit=limit, video_id=video_id, progress=progress.child(0.0, 0.2, "Searching")))
         yield PartialResult(SearchResults(query, tuple(moments)))
         verify = self._runtime.settings.search_verify if verify is None else verify
@@ -101,11 +104,8 @@ class Retriever:
         """Return the moments of the library, or of one video, that match a query best. None of them is verified.
 
         Raises:
-            BadRequest: the query is empty. InvalidQuestion: it is too long. Cancelled: the operation was cancelled.
+            Cancelled: the operation was cancelled.
         """
-        if not query.strip():
-            raise BadRequest("The query is empty; enter what to search for.")
-        check_length(query, "query")
         return search(self._library, self._runtime.vectors, query, limit=limit, video_id=video_id, progress=progress)
 
     def _verify(self, moments: Sequence[Moment], verify: bool | None, progress: Progress) -> Iterator[Moment]:

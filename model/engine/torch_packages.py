@@ -50,6 +50,15 @@ def require_transformers() -> None:
     _require(TRANSFORMERS_NAMES)
 
 
+def require_xgrammar() -> None:
+    """Import xgrammar, if that was not done before.
+
+    Raises:
+        LocalEngineUnavailable: a package is not installed or cannot be imported.
+    """
+    _require("xgrammar")
+
+
 def _require(module: str) -> None:
     problem = _find_problem(module)
     if problem is not None:
@@ -66,7 +75,7 @@ def _find_problem(module: str) -> str | None:
         importlib.import_module(module)
     except Exception as error:  # the import of a damaged installation raises OSError, ImportError, RuntimeError and others
         log.info("cannot import %s", module, exc_info=True)
-        name = module if module == "torch" else "transformers"
+        name = "transformers" if module == TRANSFORMERS_NAMES else module
         reason = " ".join(str(error).split())[:MAX_REASON_CHARACTERS] or type(error).__name__
         return (
             f"a model on this machine needs {name}, which is installed but cannot be imported ({reason}); {REPAIR_ADVICE}, "

@@ -16,5 +16,5 @@ __all__ = ["Decision", "EvidenceSource", "NeedsConsent", "SourceJob", "SourceRep
 
 def source_class(name: str) -> Callable[[Library, Runtime], EvidenceSource]:
     """Return the class of a source in `longview.core.sources.SOURCES`, whose module is imported first."""
-    found: Callable[[Library, Runtime], EvidenceSource] = import_module(f"{__name__}.{name}").SOURCE
-    return found
+    source: Callable[[Library, Runtime], EvidenceSource] = import_module(f"{__name__}.{name}").SOURCE
+    return source

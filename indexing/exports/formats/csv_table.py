@@ -12,11 +12,11 @@ COLUMNS = ("start_s", "end_s", "start", "end", "source", "language", "text")
 _TEXT_COLUMNS = ("source", "language", "text")
 
 
-def _write(exported: ExportedSegments) -> str:
+def _write(content: ExportedSegments) -> str:
     target = io.StringIO()
     writer = csv.DictWriter(target, COLUMNS)
     writer.writeheader()
-    for segment in exported.segments:
+    for segment in content.segments:
         row = segment_row(segment)
         writer.writerow(row | {column: _text_cell(row[column] or "") for column in _TEXT_COLUMNS})
     return target.getvalue()

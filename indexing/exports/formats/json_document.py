@@ -10,15 +10,15 @@ from longview.indexing.exports.format import ExportedSegments, ExportFormat
 from longview.indexing.records.video import VideoEntry
 
 
-def _write(exported: ExportedSegments) -> str:
-    entry, segments = exported.entry, exported.segments
+def _write(content: ExportedSegments) -> str:
+    entry, segments = content.entry, content.segments
     document = {
         "video_id": entry.video_id,
         "title": entry.title,
         "path": str(entry.path),
         "duration_s": entry.duration_s,
         "tracks": [_track(entry, source) for source in dict.fromkeys(segment.source for segment in segments)],
-        "events": [_event(segment, word_times=exported.word_times) for segment in segments],
+        "events": [_event(segment, word_times=content.word_times) for segment in segments],
     }
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
 

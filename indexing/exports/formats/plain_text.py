@@ -6,9 +6,9 @@ from longview.indexing.exports.cleaning import one_line
 from longview.indexing.exports.format import ExportedSegments, ExportFormat
 
 
-def _write(exported: ExportedSegments) -> str:
-    mark_sources = len({segment.source for segment in exported.segments}) > 1
-    return "".join(f"{_line(segment, mark_source=mark_sources)}\n" for segment in exported.segments)
+def _write(content: ExportedSegments) -> str:
+    mark_sources = len({segment.source for segment in content.segments}) > 1
+    return "".join(f"{_line(segment, mark_source=mark_sources)}\n" for segment in content.segments)
 
 
 def _line(segment: Segment, *, mark_source: bool) -> str:

@@ -6,8 +6,8 @@ from longview.indexing.exports.layout import line_text
 from longview.indexing.exports.subtitle_text import join_lines, subtitle_file, without_tags
 
 
-def _write(exported: ExportedSegments) -> str:
-    cues = lay_out(exported.segments, exported.entry.duration_s)
+def _write(content: ExportedSegments) -> str:
+    cues = lay_out(content.segments, content.entry.duration_s)
     return subtitle_file("srt", [(cue, join_lines([_escape(line_text(line)) for line in cue.lines])) for cue in cues])
 
 

@@ -20,22 +20,22 @@ from longview.indexing.records.provenance_text import describe_maker
 _ARROW = re.compile(r"(?<!-)-{2,}+>")
 
 
-def _write(exported: ExportedSegments) -> str:
+def _write(content: ExportedSegments) -> str:
     cues = [
-        (cue, join_lines(_lines(cue, word_times=exported.word_times)))
-        for cue in lay_out(exported.segments, exported.entry.duration_s)
+        (cue, join_lines(_lines(cue, word_times=content.word_times)))
+        for cue in lay_out(content.segments, content.entry.duration_s)
     ]
     if len({cue.source for cue, _ in cues}) > 1:
         cues = [(cue, f"<c.{cue.source}>{text}</c>") for cue, text in cues]
     header, _, body = subtitle_file("vtt", cues).partition("\n\n")
-    notes = _notes(exported)
+    notes = _notes(content)
     return "\n\n".join([header, *([_comment(notes)] if notes else []), body])
 
 
-def _notes(exported: ExportedSegments) -> list[str]:
+def _notes(content: ExportedSegments) -> list[str]:
     """Return what made the tracks of the segments, one line each."""
-    sources = dict.fromkeys(segment.source for segment in exported.segments)
-    return [f"{source}: {describe_maker(track)}" for source in sources if (track := exported.entry.track(source))]
+    sources = dict.fromkeys(segment.source for segment in content.segments)
+    return [f"{source}: {describe_maker(track)}" for source in sources if (track := content.entry.track(source))]
 
 
 def _comment(notes: Sequence[str]) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from pydantic import BaseModel, TypeAdapter
 
+from longview.model.engine.torch_packages import require_xgrammar
+
 MASK_BACKEND = "torch_native"
 """The implementation of masks in xgrammar that needs only torch, so it works on every device. On a CPU core, it takes 1.5 ms for
 151,936 tokens instead of 0.3 ms, which is about a hundredth of a decoding step of such a checkpoint."""
@@ -21,7 +23,8 @@ class Grammars:
 
     @functools.cached_property
     def _compiler(self) -> Any:
-        import xgrammar  # The import takes two seconds and is not needed for free text.
+        require_xgrammar()  # It takes two seconds and is not needed for free text.
+        import xgrammar
 
         return xgrammar.GrammarCompiler(xgrammar.TokenizerInfo.from_huggingface(self._tokenizer, vocab_size=self._vocab_size))
 
@@ -32,7 +35,11 @@ class Grammars:
         return self._compiler.compile_json_schema(json.dumps(document), any_whitespace=False)
 
     def matcher(self, schema: type[BaseModel]) -> "GrammarState":
-        """Create the state of a new reply."""
+        """Create the state of a new reply.
+
+        Raises:
+            LocalEngineUnavailable: xgrammar cannot be imported.
+        """
         import xgrammar
 
         return GrammarState(xgrammar.GrammarMatcher(self._compile(schema)), xgrammar, self._vocab_size)
