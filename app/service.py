@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from longview.app.files.outputs import VideoOutputs
     from longview.app.files.removal import Removal
     from longview.app.ingest.indexer import Indexer, IndexResult
-    from longview.app.ingest.options import IndexOptions
+    from longview.app.ingest.options import IndexOptions, PlanOptions
     from longview.app.ingest.planning import PlanReport
     from longview.app.ingest.subtitle_import import SubtitleImport
     from longview.app.jobs.runner import JobRunner
@@ -271,28 +271,13 @@ class Longview:
 
     # -- indexing and questions ------------------------------------------------------------------------------------------
 
-    def plan(
-        self,
-        reference: str,
-        *,
-        start_s: float | None = None,
-        end_s: float | None = None,
-        fps: float | None = None,
-        max_frames: int | None = None,
-        context_tokens: int | None = None,
-    ) -> "PlanReport":
+    def plan(self, reference: str, options: "PlanOptions | None" = None) -> "PlanReport":
         """Plan what `index` would do, and the session for questions; see `longview.app.ingest.planning.IndexPlanner`."""
+        from longview.app.ingest.options import PlanOptions
         from longview.app.ingest.planning import IndexPlanner
 
         planner = IndexPlanner(self.library, self.media, self.indexer, self.runtime)
-        return planner.plan(
-            reference,
-            start_s=start_s,
-            end_s=end_s,
-            fps=fps,
-            max_frames=max_frames,
-            context_tokens=context_tokens,
-        )
+        return planner.plan(reference, options or PlanOptions())
 
     def index(
         self, path: Path, options: "IndexOptions | None" = None, *, progress: Progress | None = None
