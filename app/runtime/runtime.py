@@ -271,11 +271,7 @@ class Runtime:
             from longview.model.engine.remote.engine import RemoteEngine
         except ImportError as error:
             raise BadRequest(f"--server needs the package {error.name}; install it with: pip install {error.name}") from error
-        return RemoteEngine(server, thinking_budget=self._thinking_budget)
-
-    @property
-    def _thinking_budget(self) -> ThinkingBudget:
-        return ThinkingBudget(self.settings.thinking, self.settings.thinking_tokens)
+        return RemoteEngine(server, thinking_budget=ThinkingBudget(self.settings.thinking, self.settings.thinking_tokens))
 
     def _load_engine(self, checkpoint: "Checkpoint", scheduler: "DeviceScheduler | None") -> "LocalEngine":
         from longview.model.engine.local_access import load_engine
@@ -288,7 +284,7 @@ class Runtime:
                 cpu_threads=settings.cpu_threads,
                 precision=settings.precision,
                 cache=settings.cache,
-                thinking_budget=self._thinking_budget,
+                thinking_budget=ThinkingBudget(settings.thinking, settings.thinking_tokens),
                 scheduler=scheduler,
             )
 
