@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from longview.app.files.outputs import ContactSheet, Cut
     from longview.app.files.removal import Removal
     from longview.app.ingest.indexer import IndexResult
-    from longview.app.ingest.options import IndexOptions
+    from longview.app.ingest.options import IndexOptions, PlanOptions
     from longview.app.ingest.planning import PlanReport
     from longview.app.ingest.subtitle_import import SubtitleImport
     from longview.app.jobs.control import JobControl
@@ -301,28 +301,13 @@ class Longview:
 
     # -- indexing and questions ------------------------------------------------------------------------------------------
 
-    def plan(
-        self,
-        reference: str,
-        *,
-        start_s: float | None = None,
-        end_s: float | None = None,
-        fps: float | None = None,
-        max_frames: int | None = None,
-        context_tokens: int | None = None,
-    ) -> "PlanReport":
+    def plan(self, reference: str, options: "PlanOptions | None" = None) -> "PlanReport":
         """Plan what `index` would do, and the session for questions; see `longview.app.ingest.planning.IndexPlanner`."""
+        from longview.app.ingest.options import PlanOptions
         from longview.app.ingest.planning import IndexPlanner
 
         planner = IndexPlanner(self.parts.library, self.parts.media, self.parts.indexer, self.parts.runtime)
-        return planner.plan(
-            reference,
-            start_s=start_s,
-            end_s=end_s,
-            fps=fps,
-            max_frames=max_frames,
-            context_tokens=context_tokens,
-        )
+        return planner.plan(reference, options or PlanOptions())
 
     def index(
         self, path: Path, options: "IndexOptions | None" = None, *, progress: Progress | None = None
@@ -354,7 +339,7 @@ class Longview:
         """The queue of files to index."""
         from longview.app.jobs.control import JobControl
 
-        return JobControl(self.parts.runner, self.parts.library.queue)
+        return JobControl(self.parts.library.queue, lambda: self.parts.runner)
 
     def localization_provenance(self, location: "Location") -> "Provenance":
         """Return what found the occurrences of a location: a checkpoint in its frames, else the search in words."""

@@ -25,6 +25,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from benchmarks.shapes import MODEL_SHAPES, shape_model
 from longview.core.timeline import Span
+from longview.model.engine.base import WindowRequest
 from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.checkpoints.precision_names import Precision
 from longview.model.engine.local import LocalEngine
@@ -67,7 +68,7 @@ def measure_engine(folder: Path, patches: int, precision: Precision, threads: in
     engine = LocalEngine(find_checkpoint(str(folder)), device="cpu", cpu_threads=threads, precision=precision)
     frames = random_frames(patches)
     start = time.process_time()
-    session = engine.open_session([frames], Span(0.0, 2.0 * patches), capacity_tokens=16 + patches * 100 + 1024)
+    session = engine.open_session([frames], WindowRequest(Span(0.0, 2.0 * patches), capacity_tokens=16 + patches * 100 + 1024))
 
     def reply(question: str, tokens: int) -> None:
         logits = session.cache.next_logits(engine.question_ids(question), uses_cuda_graph=False)

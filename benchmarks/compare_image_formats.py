@@ -30,8 +30,8 @@ from benchmarks.check_report import line
 from benchmarks.compare_plans import timestamp_tokens
 from longview.app.evaluation.datasets import LabelledVideo, render_video
 from longview.app.evaluation.runner import Scores
-from longview.core.timeline import Event
-from longview.model.engine.base import REPLY_RESERVE_TOKENS
+from longview.core.timeline import Event, Span
+from longview.model.engine.base import REPLY_RESERVE_TOKENS, WindowRequest
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.checkpoints.profiles import find_profile
 from longview.model.engine.local import LocalEngine
@@ -127,7 +127,7 @@ class CaptionComparison:
             for name, cost in self._costs.items():
                 recoded_chunks = [replace(chunk, frames=recode(chunk.frames, name, cost)) for chunk in chunks]
                 session = self._engine.open_session(
-                    recoded_chunks, window.span, capacity_tokens=tokens, clock_offset_s=window.clock_offset_s
+                    recoded_chunks, WindowRequest(window.span, capacity_tokens=tokens, clock_offset_s=window.clock_offset_s)
                 )
                 generation = session.generate(prompts.captions(session), max_new_tokens=MAX_CAPTION_TOKENS)
                 for _ in generation:
@@ -173,7 +173,7 @@ def footage_table(folder: Path, count: int) -> list[str]:
 def planned_frames(video: VideoInfo, context_tokens: int, count: int) -> list[TimedFrames]:
     """Decode evenly spaced frames of the plan of Qwen3-VL for the first minute of a video."""
     budget = Budget(context_tokens, REPLY_RESERVE_TOKENS, find_profile("qwen3_vl").trained_range, timestamp_tokens)
-    plan = plan_sampling(video, budget, "caption", start_s=0.0, end_s=min(FOOTAGE_S, video.duration_s))
+    plan = plan_sampling(video, budget, "caption", span=Span(0.0, min(FOOTAGE_S, video.duration_s)))
     times_s = plan.windows[0].times_s
     return list(Decoder().frames_played_at(video, times_s[:: -(-len(times_s) // count)], plan.height, plan.width))
 

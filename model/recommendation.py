@@ -8,6 +8,7 @@ import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from longview.core.timeline import Span
 from longview.model.catalog import Catalog, PublishedCheckpoint, PublishedSpeechModel, read_catalog
 from longview.model.engine.base import REPLY_RESERVE_TOKENS
 from longview.model.engine.costs.expected_speed import expected_speed
@@ -239,7 +240,7 @@ class _MachineLimits:
             timestamp_tokens=lambda time_s: TIMESTAMP_TOKENS + len(f"{time_s:.1f}"),
             takes_transcript=profile.takes_words,
         )
-        plan = plan_sampling(HOUR, budget, purpose, end_s=duration_s)
+        plan = plan_sampling(HOUR, budget, purpose, span=Span(0.0, duration_s))
         # A camera that moves all the time is the slowest case.
         kept_share = plan.patch_period_s / kept_patches_period_s(plan.patch_period_s) if is_slow else 1.0
         return replace(plan, kept_share=kept_share)

@@ -52,13 +52,12 @@ def plan_sampling(
     budget: Budget,
     purpose: Purpose = "qa",
     *,
-    start_s: float | None = None,
-    end_s: float | None = None,
+    span: Span | None = None,
     fps: float | None = None,
     max_frames: int | None = None,
     shot_starts_s: Sequence[float] = (),
 ) -> SamplingPlan:
-    """Select windows, timestamps and frame size for a video, or for its part from `start_s` to `end_s`.
+    """Select windows, timestamps and frame size for a video, or for the part of it that is in `span`.
 
     `fps` fixes the frame rate; without it the plan prefers the checkpoint's own rate ("refine": its highest). `max_frames` limits
     the frames of all windows together. `shot_starts_s`: starts of shots; two windows that overlap at a shot start meet there.
@@ -74,7 +73,7 @@ def plan_sampling(
 
     require_frames(video)
     trained_range = budget.trained_range
-    span = _span(video, start_s, end_s)
+    span = _span_of(video, span)
     period_s, max_period_s = _frame_periods(video, trained_range, purpose, fps)
     grid = fit_grid(
         video.width,
@@ -161,9 +160,9 @@ def _limit_frames(
     return min(target_patches, patches)
 
 
-def _span(video: "VideoInfo", start_s: float | None, end_s: float | None) -> Span:
-    start = 0.0 if start_s is None else start_s
-    end = video.duration_s if end_s is None else min(end_s, video.duration_s)
+def _span_of(video: "VideoInfo", span: Span | None) -> Span:
+    """Return the part of a span that is in the video; the whole video without a span."""
+    start, end = (0.0, video.duration_s) if span is None else (span.start_s, min(span.end_s, video.duration_s))
     if start < 0 or start >= video.duration_s:
         raise ImpossiblePlan(f"{format_time(start)} is outside the video, which is {format_time(video.duration_s)} long.")
     if end <= start:

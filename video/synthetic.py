@@ -215,7 +215,7 @@ def _frames(
         yield draw(in_order[first:later], time_s, backdrop)
 
 
-def render(
+def render(  # noqa: PLR0913 (a parameter for each property of the video)
     target: Path,
     events: Sequence[ShapesEvent],
     duration_s: float,

@@ -45,7 +45,7 @@ def _known_format(name: str) -> str:
 
 
 @command("json", "model", "decoding")
-def export(
+def export(  # noqa: PLR0913 (a parameter for each option of the command)
     context: Context,
     video: VideoArgument,
     format: Annotated[str, typer.Option(help="File format.", metavar="|".join(FORMATS), callback=_known_format)],

@@ -45,7 +45,7 @@ Sources = Annotated[
 
 
 @command("json", "model", "decoding", "index-checks", "speech", "screen-text", "transcript")
-def index(
+def index(  # noqa: PLR0913 (a parameter for each option of the command)
     context: Context,
     paths: Annotated[list[Path], typer.Argument(help="Video or audio files, or folders of them.")],
     sources: Sources = None,

@@ -9,6 +9,7 @@ import typer
 from longview.app import schemas
 from longview.app.cli.console import Context, command
 from longview.app.cli.params import ContextTokens, End, ExistingVideo, Start, parse_seconds
+from longview.app.ingest.options import PlanOptions
 from longview.app.ingest.planning import FramePlan, PlanReport
 from longview.app.ingest.sources.captions import MAX_UNASKED_S
 from longview.app.runtime.provenance import plan_fields
@@ -42,14 +43,14 @@ def plan(
 
     Example: longview plan holiday.mp4
     """
-    report = context.app.plan(
-        video,
+    options = PlanOptions(
         start_s=parse_seconds(start),
         end_s=parse_seconds(end),
-        context_tokens=context_tokens,
         fps=fps,
         max_frames=max_frames,
+        context_tokens=context_tokens,
     )
+    report = context.app.plan(video, options)
     settings, grounding = context.app.settings, context.app.grounding_checkpoint
     document = schemas.PlanDocument(
         sources=[

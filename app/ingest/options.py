@@ -1,4 +1,4 @@
-"""Options of an index run."""
+"""Options of an index run, and of the plan for one."""
 
 from dataclasses import dataclass
 
@@ -23,6 +23,19 @@ class IndexOptions:
     """Whether the sessions stay in memory for later questions, as far as the pool has room."""
     accepts_long: bool = False
     """Whether captions are made even if they take long; see `longview.app.ingest.sources.captions.MAX_UNASKED_S`."""
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What is planned of a file: an index run and the session for questions, as a whole or of a part."""
+
+    start_s: float | None = None
+    end_s: float | None = None
+    fps: float | None = None
+    """Frames per second for questions; None: the rate that the checkpoint prefers, as far as they fit."""
+    max_frames: int | None = None
+    """Maximum number of frames for questions."""
+    context_tokens: int | None = None
 
 
 def require_language(tag: str, use: str) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from longview.app.files.media import MediaStore
 from longview.app.ingest.indexer import Indexer
+from longview.app.ingest.options import PlanOptions
 from longview.app.ingest.ranges import requested_span
 from longview.app.ingest.sources.base import Decision
 from longview.app.runtime.context_retry import retry_with_smaller_context
@@ -79,33 +80,22 @@ class IndexPlanner:
     def __init__(self, library: Library, media: MediaStore, indexer: Indexer, runtime: Runtime) -> None:
         self._library, self._media, self._indexer, self._runtime = library, media, indexer, runtime
 
-    def plan(
-        self,
-        reference: str,
-        *,
-        start_s: float | None = None,
-        end_s: float | None = None,
-        fps: float | None = None,
-        max_frames: int | None = None,
-        context_tokens: int | None = None,
-    ) -> PlanReport:
+    def plan(self, reference: str, options: PlanOptions) -> PlanReport:
         """Plan an index run and the session for questions about a video or a part of it; estimate the costs.
 
-        A path need not be in the library. `fps` and `max_frames` apply to questions only.
+        A path need not be in the library.
 
         Raises:
             ImpossiblePlan: the options cannot be satisfied together.
         """
         _, video = self._media.resolve(reference)
-        span = requested_span(video, start_s, end_s)
+        span = requested_span(video, options.start_s, options.end_s)
         other_s = self._indexer.other_seconds
         sources, declined_after_s = self._indexer.decisions(video, span or Span(0.0, video.duration_s))
         if not video.has_frames:
             return PlanReport(video, sources, None, other_s)
         try:
-            frames = retry_with_smaller_context(
-                self._runtime, lambda: self._plan_frames(video, span, fps, max_frames, context_tokens)
-            )
+            frames = retry_with_smaller_context(self._runtime, lambda: self._plan_frames(video, span, options))
         except LocalEngineUnavailable as error:
             if sources["captions"].action == "run":
                 sources["captions"] = Decision("skip", str(error))
@@ -115,9 +105,7 @@ class IndexPlanner:
             sources["captions"] = replace(captions, estimated_seconds=frames.index.seconds)
         return PlanReport(video, sources, frames, other_s, declined_after_s)
 
-    def _plan_frames(
-        self, video: "VideoInfo", span: Span | None, fps: float | None, max_frames: int | None, context_tokens: int | None
-    ) -> FramePlan:
+    def _plan_frames(self, video: "VideoInfo", span: Span | None, options: PlanOptions) -> FramePlan:
         # They import OpenCV, which takes a tenth of a second.
         from longview.app.runtime.planning_pool import planning_pool
         from longview.model.tasks import costs
@@ -125,7 +113,8 @@ class IndexPlanner:
 
         pool, checks, grounding = planning_pool(self._runtime), self._runtime.checks, self._runtime.grounding_pool
         verifier, planner = self._runtime.verifier, pool.planner
-        plan = planner.plan(video, "qa", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
+        context_tokens = options.context_tokens
+        plan = planner.plan(video, "qa", span=span, fps=options.fps, max_frames=options.max_frames, context_tokens=context_tokens)
         plan = planner.estimate_kept_share(video, plan)
         caption_plan = planner.plan(video, "caption", span=span, context_tokens=context_tokens)
         caption_plan = planner.estimate_kept_share(video, caption_plan)

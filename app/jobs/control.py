@@ -1,12 +1,15 @@
 """The queue of files to index, as people and other programs operate it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from longview.app.ingest.options import IndexOptions
-from longview.app.jobs.runner import JobRunner
 from longview.indexing.records.job import PERSON, QueuedJob
 from longview.indexing.sqlite.queue.job_queue import JobQueue
+
+if TYPE_CHECKING:
+    from longview.app.jobs.runner import JobRunner
 
 
 class JobControl:
@@ -15,8 +18,9 @@ class JobControl:
     Every method that takes the number of a job raises UnknownJob if there is none.
     """
 
-    def __init__(self, runner: JobRunner, queue: JobQueue) -> None:
-        self._runner, self._queue = runner, queue
+    def __init__(self, queue: JobQueue, runner: "Callable[[], JobRunner]") -> None:
+        """`runner`: is called when a job is added, taken or cancelled, because it loads the decoder, which lists do not need."""
+        self._queue, self._runner = queue, runner
 
     def all(self, *, ended_limit: int | None = None) -> tuple[QueuedJob, ...]:
         """Return all jobs, with at most `ended_limit` of those that have ended; see `JobQueue.jobs`."""
@@ -34,19 +38,19 @@ class JobControl:
         self, path: Path, options: IndexOptions | None = None, *, priority: int = PERSON, title: str = "", is_own: bool = False
     ) -> QueuedJob:
         """Add a file to the queue, or return the job that does the same already; see `JobRunner.add`."""
-        return self._runner.add(path, options, priority=priority, title=title, is_own=is_own)
+        return self._runner().add(path, options, priority=priority, title=title, is_own=is_own)
 
     def is_up_to_date(self, path: Path, options: IndexOptions) -> bool:
         """Whether a file was indexed with these options, or was removed in the last day; see `JobRunner.is_up_to_date`."""
-        return self._runner.is_up_to_date(path, options)
+        return self._runner().is_up_to_date(path, options)
 
     def claim_next(self, *, within: Sequence[Path] = ()) -> QueuedJob | None:
         """Take the next job of the files in some folders for `Longview.run_job`; see `JobRunner.claim_next`."""
-        return self._runner.claim_next(within=within)
+        return self._runner().claim_next(within=within)
 
     def cancel(self, job_id: int) -> QueuedJob:
         """Cancel a job; see `JobRunner.cancel`."""
-        return self._runner.cancel(job_id)
+        return self._runner().cancel(job_id)
 
     def pause(self, job_id: int) -> QueuedJob:
         """Pause a job; see `JobQueue.pause`."""
@@ -62,4 +66,4 @@ class JobControl:
 
     def pause_own(self) -> None:
         """Pause the unfinished jobs of this process."""
-        self._runner.pause_own()
+        self._runner().pause_own()

@@ -15,6 +15,7 @@ from longview.app.runtime.machine_speeds import MachineSpeeds
 from longview.app.settings import Settings, is_default, read_server_key
 from longview.core.lazy import LazyPart
 from longview.indexing.sqlite.library import Library
+from longview.model.engine.generation.thoughts import ThinkingBudget
 
 if TYPE_CHECKING:
     from longview.app.files.watched_file import WatchedFile
@@ -270,7 +271,7 @@ class Runtime:
             from longview.model.engine.remote.engine import RemoteEngine
         except ImportError as error:
             raise BadRequest(f"--server needs the package {error.name}; install it with: pip install {error.name}") from error
-        return RemoteEngine(server, thinking=self.settings.thinking, max_thinking_tokens=self.settings.thinking_tokens)
+        return RemoteEngine(server, thinking_budget=ThinkingBudget(self.settings.thinking, self.settings.thinking_tokens))
 
     def _load_engine(self, checkpoint: "Checkpoint", scheduler: "DeviceScheduler | None") -> "LocalEngine":
         from longview.model.engine.local_access import load_engine
@@ -283,8 +284,7 @@ class Runtime:
                 cpu_threads=settings.cpu_threads,
                 precision=settings.precision,
                 cache=settings.cache,
-                thinking=settings.thinking,
-                max_thinking_tokens=settings.thinking_tokens,
+                thinking_budget=ThinkingBudget(settings.thinking, settings.thinking_tokens),
                 scheduler=scheduler,
             )
 

@@ -43,6 +43,7 @@ from benchmarks.hardware.engine_checks import (
 )
 from benchmarks.hardware.memory_checks import check_memory_shortage
 from longview.app.evaluation.word_material import SLIDES_FILE
+from longview.model.engine.base import WindowRequest
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.local_session import LocalSession
@@ -177,7 +178,7 @@ def open_captions(engine: LocalEngine, decoder: Decoder, video: VideoInfo) -> tu
     frames = TimedFrames(np.concatenate([c.frames for c in chunks]), np.concatenate([c.times_s for c in chunks]))
     if len(frames) % 2:
         frames = TimedFrames(np.concatenate([frames.frames, frames.frames[-1:]]), np.append(frames.times_s, frames.times_s[-1]))
-    return engine.open_session(chunks, window.span, capacity_tokens=plan.window_tokens[0]), frames
+    return engine.open_session(chunks, WindowRequest(window.span, capacity_tokens=plan.window_tokens[0])), frames
 
 
 def answer_rows(target: Target) -> Iterator[Row]:

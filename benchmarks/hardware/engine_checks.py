@@ -21,6 +21,7 @@ from benchmarks.check_report import Row, check_row, failure_row, number
 from benchmarks.check_steps import describe
 from longview.core.progress import NO_PROGRESS
 from longview.core.timeline import Span
+from longview.model.engine.base import WindowRequest
 from longview.model.engine.chat_template import THINKING_SWITCH
 from longview.model.engine.execution import cuda_graph, frame_batches
 from longview.model.engine.execution.cuda_graph import MIN_EAGER_STEPS
@@ -74,7 +75,9 @@ def random_frames(frames: int = 20, height: int = 64, width: int = 96) -> TimedF
 def open_session(engine: LocalEngine, video: TimedFrames) -> LocalSession:
     """Open a session of all frames, with room for a reply."""
     visual = (len(video) + 1) // FRAMES_PER_PATCH * _tokens_per_patch(video)
-    return engine.open_session([video], Span(0.0, float(video.times_s[-1]) + 1.0), capacity_tokens=visual + 32 * len(video) + 512)
+    return engine.open_session(
+        [video], WindowRequest(Span(0.0, float(video.times_s[-1]) + 1.0), capacity_tokens=visual + 32 * len(video) + 512)
+    )
 
 
 @dataclass(frozen=True)

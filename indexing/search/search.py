@@ -196,7 +196,7 @@ def _ranked_evidence(
         yield other, round(-minus_score, 4), evidence
 
 
-def score_passages(
+def score_passages(  # noqa: PLR0913 (the query, and what limits the passages, as in `Tracks.match_terms`)
     library: Library,
     vectors: VectorIndex,
     query: str,

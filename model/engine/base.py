@@ -38,6 +38,34 @@ class ChatTurn:
     answer: str
 
 
+@dataclass(frozen=True)
+class PrecedingText:
+    """The text of a prompt between the video and the question."""
+
+    context: str = ""
+    """Text in the message of the video, such as the transcript. It stays in the KV cache, so the next question with the same
+    context prefills only its own tokens. Special tokens are removed from it."""
+    history: Sequence[ChatTurn] = ()
+    """Earlier turns, oldest first. The caller drops turns that do not fit into the context window."""
+
+
+NO_PRECEDING_TEXT = PrecedingText()
+
+
+@dataclass(frozen=True)
+class WindowRequest:
+    """The window of a video that a session is opened for."""
+
+    span: Span
+    """The part of the video that the session shows, on the video's clock."""
+    capacity_tokens: int
+    """Tokens of prompt, question and reply together. The engine allocates memory for all of them at once."""
+    clock_offset_s: float = 0.0
+    """Difference between the video's clock and the clock of the timestamps, in seconds."""
+    video_duration_s: float | None = None
+    """Duration of the whole video, which prompts state, in seconds; None: the video ends with the window."""
+
+
 class Generation(Protocol):
     """A reply that is generated while it is iterated. Iteration yields pieces of text; the fields are final after it."""
 
@@ -100,8 +128,7 @@ class VideoSession(Protocol):
         max_new_tokens: int,
         schema: type[BaseModel] | None = None,
         presence_penalty: float = 0.0,
-        context: str = "",
-        history: Sequence[ChatTurn] = (),
+        preceding: PrecedingText = NO_PRECEDING_TEXT,
         thinking: bool = False,
         progress: Progress = NO_PROGRESS,
     ) -> Generation:
@@ -112,9 +139,7 @@ class VideoSession(Protocol):
 
         `schema`: the reply is a JSON list of these. Engines that support it constrain every token.
         `presence_penalty`: see `longview.model.engine.generation.decoding.GenerationConfig`.
-        `context`: text between the video and the first turn, in the same message. It stays in the KV cache, so the next question
-        with the same context prefills only its own tokens. Special tokens are removed from it.
-        `history`: earlier turns, oldest first. The caller drops turns that do not fit into the context.
+        `preceding`: the context and the earlier turns.
         `thinking`: the model thinks first, if its chat template has a switch for it. Without a switch the checkpoint decides.
         A caller that ends the iteration early frees the session at once.
 
@@ -175,19 +200,9 @@ class Engine(Protocol):
         ...
 
     def open_session(
-        self,
-        frames: "Iterable[TimedFrames]",
-        window: Span,
-        *,
-        capacity_tokens: int,
-        clock_offset_s: float = 0.0,
-        video_duration_s: float | None = None,
-        progress: Progress = NO_PROGRESS,
+        self, frames: "Iterable[TimedFrames]", request: WindowRequest, *, progress: Progress = NO_PROGRESS
     ) -> VideoSession:
         """Prefill the frames of one window into a session, chunk by chunk, while later frames are still being decoded.
-
-        `capacity_tokens`: for prompt, question and reply together. The engine allocates all of it at once.
-        `video_duration_s`: duration of the whole video, which prompts state; by default it ends with the window.
 
         Raises:
             OutOfMemory: the device does not have enough memory. UnreadableVideo: no frame can be decoded.

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.timeline import Span
-from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn
+from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, WindowRequest
 from longview.model.engine.chat_template import ChatTemplate, clean_context
 from longview.model.engine.checkpoints.checkpoints import Checkpoint
 from longview.model.engine.checkpoints.layer_types import read_layer_types
@@ -42,7 +42,7 @@ from longview.model.engine.generation.decoding import GenerationConfig, NextLogi
 from longview.model.engine.generation.grammar import Grammars
 from longview.model.engine.generation.local_generation import LocalGeneration
 from longview.model.engine.generation.sampling import Sampler, sampling_config_of
-from longview.model.engine.generation.thoughts import MAX_THINKING_TOKENS, thought_end_of, thought_tags_of
+from longview.model.engine.generation.thoughts import DEFAULT_THINKING_BUDGET, ThinkingBudget, thought_end_of, thought_tags_of
 from longview.model.engine.loading import load_model
 from longview.model.engine.local_session import LocalSession
 from longview.model.engine.movable_weights import MovableWeights
@@ -73,17 +73,15 @@ class LocalEngine:
         cpu_threads: int | None = None,
         precision: Precision = "auto",
         cache: Path | None = None,
-        thinking: bool = False,
-        max_thinking_tokens: int = MAX_THINKING_TOKENS,
+        thinking_budget: ThinkingBudget = DEFAULT_THINKING_BUDGET,
         scheduler: DeviceScheduler | None = None,
     ) -> None:
         """Load weights and processor.
 
         `device`: `cuda`, `xpu`, `mps` or `cpu`; by default the accelerator, where there is one. `cpu_threads`: by default one for
         small checkpoints, else one per core. `precision`: see `longview.model.engine.loading.load_model`. `cache`: a folder of
-        this machine that keeps what is measured (number format, speed); without it each process measures. `thinking`: sessions
-        have room for the thoughts of questions that ask for them. `max_thinking_tokens`: token limit of the thoughts before one
-        reply. `scheduler`: that of the engines whose weights are swapped on the device; None: the weights stay there.
+        this machine that keeps what is measured (number format, speed); without it each process measures. `scheduler`: that of
+        the engines whose weights are swapped on the device; None: the weights stay there.
 
         Raises:
             InvalidCheckpoint: the folder cannot be loaded by transformers. DeviceNotFound: there is no such device.
@@ -131,12 +129,13 @@ class LocalEngine:
         self.thought_tags = thought_tags_of(tokenizer)
         """The tags of the thoughts by their tokens, as far as the tokenizer has such tokens."""
         self._sampling_config = sampling_config_of(self.model.generation_config, checkpoint.name)
-        self.max_thinking_tokens = max_thinking_tokens
-        may_think = self.chat_template.always_thinks or (thinking and self.chat_template.has_thinking_switch)
-        if thinking and not may_think:
+        self.max_thinking_tokens = thinking_budget.max_tokens
+        is_reserved = thinking_budget.is_reserved
+        may_think = self.chat_template.always_thinks or (is_reserved and self.chat_template.has_thinking_switch)
+        if is_reserved and not may_think:
             log.warning("%s has no switch for thinking; it replies without thoughts.", checkpoint.name)
         # Captions and questions share sessions, so that all of them have the same reserve.
-        self.reserved_tokens = REPLY_RESERVE_TOKENS + (max_thinking_tokens if may_think else 0)
+        self.reserved_tokens = REPLY_RESERVE_TOKENS + (thinking_budget.max_tokens if may_think else 0)
         room = _cache_room_bytes(layer_devices, self.estimates)
         self.context_tokens = min(checkpoint.max_context_tokens, self.estimates.shape.context_tokens(room))
         # On a GPU all KV caches together get that share. Without one, other programs need the same memory.
@@ -169,35 +168,22 @@ class LocalEngine:
         return self._token_ids(text).shape[1]
 
     def open_session(
-        self,
-        frames: Iterable[TimedFrames],
-        window: Span,
-        *,
-        capacity_tokens: int,
-        clock_offset_s: float = 0.0,
-        video_duration_s: float | None = None,
-        progress: Progress = NO_PROGRESS,
-    ) -> "LocalSession":
+        self, frames: Iterable[TimedFrames], request: WindowRequest, *, progress: Progress = NO_PROGRESS
+    ) -> LocalSession:
         """See `longview.model.engine.base.Engine`."""
         with self.hold_device(progress):
-            session = self._open_session(frames, window, capacity_tokens, clock_offset_s, video_duration_s, progress)
+            session = self._open_session(frames, request, progress)
             # While the device is held: the next owner of the device finds all sessions.
             self._open_sessions.add(session)
         return session
 
-    def _open_session(
-        self,
-        frames: Iterable[TimedFrames],
-        window: Span,
-        capacity_tokens: int,
-        clock_offset_s: float,
-        video_duration_s: float | None,
-        progress: Progress,
-    ) -> "LocalSession":
-        cache = PreallocatedCache(self.layer_types, capacity_tokens + TIMESTAMP_SLACK_TOKENS)
-        prefill = Prefill(self.model, self.processor, cache, clock_offset_s=clock_offset_s, ood_detector=self._ood_detector)
+    def _open_session(self, frames: Iterable[TimedFrames], request: WindowRequest, progress: Progress) -> LocalSession:
+        cache = PreallocatedCache(self.layer_types, request.capacity_tokens + TIMESTAMP_SLACK_TOKENS)
+        prefill = Prefill(
+            self.model, self.processor, cache, clock_offset_s=request.clock_offset_s, ood_detector=self._ood_detector
+        )
         batcher = FrameBatcher()
-        with inference(f"{capacity_tokens} tokens"):
+        with inference(f"{request.capacity_tokens} tokens"):
             prefill.append_text(self.chat_template.before_video)
             for pixels, times_s in batcher.chunks(select_patches(frames) if self.saves_tokens else frames, self.device):
                 progress.raise_if_cancelled()
@@ -206,20 +192,7 @@ class LocalEngine:
             if not batcher.frames:
                 raise UnreadableVideo("No frame of this part of the video can be decoded.")
             prefill.append_text(self.chat_template.after_video)
-            ood_score = prefill.ood_score
-        return LocalSession(
-            self,
-            prefill.ids,
-            cache,
-            prefill.rope_delta,
-            prefill.patches,
-            window,
-            clock_offset_s,
-            video_duration_s=video_duration_s,
-            frames=batcher.frames,
-            undecodable=batcher.undecodable,
-            ood_score=ood_score,
-        )
+            return LocalSession(self, prefill, request, frames=batcher.frames, undecodable=batcher.undecodable)
 
     def context_ids(self, context: str) -> torch.Tensor:
         """Return token ids, int64 (1, n), of a context that follows the video; n is 0 without one."""
@@ -260,8 +233,8 @@ class LocalEngine:
         with self.hold_device(progress), inference(f"{needed_tokens} tokens"):
             prefill = Prefill(self.model, self.processor, cache, clock_offset_s=0.0)
             prefill.append_text(self.chat_template.before_text)
-            no_window = Span(0.0, 0.0)
-            session = LocalSession(self, prefill.ids, cache, prefill.rope_delta, (), no_window, 0.0, frames=0, undecodable=())
+            no_window = WindowRequest(Span(0.0, 0.0), cache.capacity)
+            session = LocalSession(self, prefill, no_window, frames=0, undecodable=())
             self._open_sessions.add(session)
         return session.generate(prompt, max_new_tokens=max_new_tokens, schema=schema, progress=progress)
 

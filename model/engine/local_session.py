@@ -11,11 +11,11 @@ from pydantic import BaseModel
 
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.timeline import Span
-from longview.model.engine.base import ChatTurn, TemporalPatch
+from longview.model.engine.base import NO_PRECEDING_TEXT, ChatTurn, PrecedingText, WindowRequest
 from longview.model.engine.chat_template import ChatTemplate
 from longview.model.engine.checkpoints.checkpoints import Checkpoint
 from longview.model.engine.costs.speed_meter import RunningReplies
-from longview.model.engine.execution.kv_cache import PreallocatedCache
+from longview.model.engine.execution.prefill import Prefill
 from longview.model.engine.execution.session_cache import SessionCache
 from longview.model.engine.generation.decoding import GenerationConfig, NextLogits
 from longview.model.engine.generation.local_generation import LocalGeneration
@@ -59,34 +59,24 @@ class LocalSession:
     """See `longview.model.engine.base.VideoSession`."""
 
     def __init__(
-        self,
-        engine: SessionEngine,
-        prefix_ids: torch.Tensor,
-        cache: PreallocatedCache,
-        rope_delta: int,
-        patches: tuple[TemporalPatch, ...],
-        window: Span,
-        clock_offset_s: float,
-        *,
-        video_duration_s: float | None = None,
-        frames: int,
-        undecodable: tuple[Span, ...],
-        ood_score: float | None = None,
+        self, engine: SessionEngine, prefill: Prefill, request: WindowRequest, *, frames: int, undecodable: tuple[Span, ...]
     ) -> None:
+        """`prefill`: the prompt up to the end of the video. `frames`, `undecodable`: those of `VideoSession`."""
         self.engine = engine
         self.checkpoint = engine.checkpoint
-        self.prefix_ids = prefix_ids
-        self.patches = patches
+        self.prefix_ids = prefill.ids
+        """Token ids of the prompt up to the end of the video, int64 (1, n), on the CPU."""
+        self.prompt_tokens = int(self.prefix_ids.shape[1])
+        self.patches = prefill.patches
         self.frames = frames
         self.undecodable = undecodable
-        self.ood_score = ood_score
+        self.ood_score = prefill.ood_score
         """Score of `longview.model.engine.execution.ood`, below 0 for out-of-distribution footage; None without a detector."""
-        self.is_out_of_distribution = ood_score is not None and ood_score < 0
-        self.window = window
-        self.video_duration_s = window.end_s if video_duration_s is None else video_duration_s
-        self.clock_offset_s = clock_offset_s
-        self.prompt_tokens = int(prefix_ids.shape[1])
-        self.cache = SessionCache(engine.model, cache, rope_delta=rope_delta)
+        self.is_out_of_distribution = self.ood_score is not None and self.ood_score < 0
+        self.window = request.span
+        self.video_duration_s = request.span.end_s if request.video_duration_s is None else request.video_duration_s
+        self.clock_offset_s = request.clock_offset_s
+        self.cache = SessionCache(engine.model, prefill.cache, rope_delta=prefill.rope_delta)
         self._lock = threading.Lock()
 
     @property
@@ -106,13 +96,12 @@ class LocalSession:
         max_new_tokens: int,
         schema: type[BaseModel] | None = None,
         presence_penalty: float = 0.0,
-        context: str = "",
-        history: Sequence[ChatTurn] = (),
+        preceding: PrecedingText = NO_PRECEDING_TEXT,
         thinking: bool = False,
         progress: Progress = NO_PROGRESS,
     ) -> LocalGeneration:
         """See `longview.model.engine.base.VideoSession`."""
-        begins_thinking = self.engine.chat_template.begins_thinking(history, thinking=thinking)
+        begins_thinking = self.engine.chat_template.begins_thinking(preceding.history, thinking=thinking)
         config = GenerationConfig(
             max_new_tokens,
             schema,
@@ -121,7 +110,7 @@ class LocalSession:
             thinking,
             is_sampled=begins_thinking or presence_penalty > 0,
         )
-        tokens = functools.partial(self.tokens, question, config, history, progress, context)
+        tokens = functools.partial(self.tokens, question, config, preceding, progress)
         return LocalGeneration(
             tokens,
             self.engine.processor.tokenizer,
@@ -160,13 +149,12 @@ class LocalSession:
         self,
         question: str,
         config: GenerationConfig,
-        history: Sequence[ChatTurn] = (),
+        preceding: PrecedingText = NO_PRECEDING_TEXT,
         progress: Progress = NO_PROGRESS,
-        context: str = "",
     ) -> Iterator[int]:
         """Yield the token ids of a reply. When the iteration ends in any way, video and context stay in the cache."""
-        engine = self.engine
-        with self._prepare(context, progress) as cache:
+        engine, history = self.engine, preceding.history
+        with self._prepare(preceding.context, progress) as cache:
             next_logits = functools.partial(cache.next_logits, uses_cuda_graph=engine.uses_cuda_graph)
             reply = engine.generate_tokens(
                 engine.question_ids(question, history, thinking=config.thinking),

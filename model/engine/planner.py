@@ -1,5 +1,6 @@
 """Sampling plans within the trained range and the context of one engine."""
 
+import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -51,38 +52,49 @@ class Planner:
         fps: float | None = None,
         max_frames: int | None = None,
         context_tokens: int | None = None,
-        shot_starts_s: Sequence[float] | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> SamplingPlan:
         """Return the plan for this engine's checkpoint and context; see `longview.video.sampler.plan_sampling`.
 
         Where windows of the purpose "caption" overlap, they meet at the start of a shot if one is found there. `progress` follows
-        the detection of shots. `shot_starts_s`: those at which the windows of an earlier plan meet, so that none are detected.
+        the detection of shots.
 
         Raises:
             ImpossiblePlan: the options cannot be satisfied together. Cancelled: the operation was cancelled.
         """
+        budget = self._budget(context_tokens)
+        sample = functools.partial(plan_sampling, video, budget, purpose, span=span, fps=fps, max_frames=max_frames)
+        try:
+            plan = sample()
+        except ContextTooShort as error:
+            raise ContextTooShort(" ".join(filter(None, (str(error), self._engine.context_advice)))) from error
+        if purpose == "caption" and len(plan.windows) > 1 and not self._decoder.key_frames_only:
+            plan = sample(shot_starts_s=self._find_shot_starts(video, tuple(window_overlaps(plan)), progress))
+        return self._with_kept_period(plan)
+
+    def rebuild_plan(
+        self, video: VideoInfo, shot_starts_s: Sequence[float], *, span: Span | None, context_tokens: int
+    ) -> SamplingPlan:
+        """Build an earlier plan for captions again, without detecting shots.
+
+        `shot_starts_s`: the times at which its windows meet, in seconds. `span`, `context_tokens`: as for the earlier plan.
+
+        Raises:
+            ImpossiblePlan: it is no longer possible, because the context is smaller now.
+        """
+        shot_starts_s = () if self._decoder.key_frames_only else shot_starts_s
+        budget = self._budget(context_tokens)
+        return self._with_kept_period(plan_sampling(video, budget, "caption", span=span, shot_starts_s=shot_starts_s))
+
+    def _budget(self, context_tokens: int | None) -> Budget:
         trained_range = self._engine.checkpoint.trained_range
-        budget = Budget(
+        return Budget(
             context_tokens=self.context_limit(context_tokens),
             reserved_tokens=self._engine.reserved_tokens,
             trained_range=token_saving_range(trained_range) if self._engine.saves_tokens else trained_range,
             timestamp_tokens=self._engine.timestamp_tokens,
             takes_transcript=self._takes_transcript,
         )
-        start_s, end_s = (span.start_s, span.end_s) if span else (None, None)
-        try:
-            draft = plan_sampling(video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames)
-        except ContextTooShort as error:
-            raise ContextTooShort(" ".join(filter(None, (str(error), self._engine.context_advice)))) from error
-        if purpose != "caption" or len(draft.windows) == 1 or self._decoder.key_frames_only:
-            return self._with_kept_period(draft)
-        if shot_starts_s is None:
-            shot_starts_s = self._find_shot_starts(video, tuple(window_overlaps(draft)), progress)
-        plan = plan_sampling(
-            video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames, shot_starts_s=shot_starts_s
-        )
-        return self._with_kept_period(plan)
 
     def context_limit(self, context_tokens: int | None = None) -> int:
         """Return the maximum tokens of a window with question and reply; `context_tokens`: the maximum of the user."""

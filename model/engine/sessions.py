@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from longview.core.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 from longview.core.timeline import Span
-from longview.model.engine.base import Engine, VideoSession
+from longview.model.engine.base import Engine, VideoSession, WindowRequest
 from longview.model.engine.planner import Planner
 from longview.model.errors import OutOfMemory
 from longview.video.decoding.decoder import Decoder
@@ -213,14 +213,8 @@ class SessionPool:
                 self._make_room(key, self.engine.session_bytes(capacity_tokens))
                 decoded = self.decoder.frames_played_at(video, window.times_s, plan.height, plan.width, progress=progress)
                 with closing(decoded) as frames:
-                    session = self.engine.open_session(
-                        frames,
-                        window.span,
-                        capacity_tokens=capacity_tokens,
-                        clock_offset_s=window.clock_offset_s,
-                        video_duration_s=video.duration_s,
-                        progress=progress,
-                    )
+                    request = WindowRequest(window.span, capacity_tokens, window.clock_offset_s, video.duration_s)
+                    session = self.engine.open_session(frames, request, progress=progress)
             finally:
                 with self._lock:
                     self._reserved_bytes.pop(key, None)

@@ -8,7 +8,7 @@ from longview.core.scripts import split_sentences
 from longview.core.time_format import format_spans
 from longview.core.time_text import known_times
 from longview.core.timeline import Segment, Span, merge_spans
-from longview.model.engine.base import ChatTurn, VideoSession
+from longview.model.engine.base import ChatTurn, PrecedingText, VideoSession
 from longview.model.engine.checkpoints.out_of_distribution import out_of_distribution_error
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.context import TaskContext
@@ -190,8 +190,7 @@ class _Answerer:
         generation = session.generate(
             question,
             max_new_tokens=MAX_ANSWER_TOKENS,
-            context=transcript.prompt,
-            history=history,
+            preceding=PrecedingText(transcript.prompt, history),
             thinking=self.options.thinking,
             progress=self.task.progress,
         )

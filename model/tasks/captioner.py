@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from longview.core.progress import Progress
 from longview.core.time_format import format_spans
 from longview.core.timeline import Event, Span, merge_spans
-from longview.model.engine.base import REPLY_RESERVE_TOKENS, VideoSession
+from longview.model.engine.base import REPLY_RESERVE_TOKENS, PrecedingText, VideoSession
 from longview.model.engine.generation.repetition import RETRY_PRESENCE_PENALTY
 from longview.model.tasks.context import TaskContext
 from longview.model.tasks.coverage import Coverage, CoverageTracker, WindowCoverage
@@ -164,7 +164,7 @@ def _caption_window(
     profile = session.checkpoint.profile
     generation = session.generate(
         profile.prompts.captions(session, has_transcript=bool(transcript.prompt)),
-        context=transcript.prompt,
+        preceding=PrecedingText(transcript.prompt),
         max_new_tokens=MAX_CAPTION_TOKENS,
         schema=TimedCaption if profile.replies.captions == "json" else None,
         presence_penalty=presence_penalty,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.timeline import Span
-from longview.model.engine.base import REPLY_RESERVE_TOKENS, TemporalPatch
+from longview.model.engine.base import NO_PRECEDING_TEXT, REPLY_RESERVE_TOKENS, PrecedingText, TemporalPatch, WindowRequest
 from longview.model.engine.checkpoints.checkpoints import Checkpoint
 from longview.model.engine.checkpoints.profiles import find_profile
 from longview.model.engine.execution.frame_batches import FrameBatcher
@@ -168,14 +168,16 @@ class ScriptedSession(FakeSession):
 
     engine: "ScriptedEngine | None" = None
 
-    def generate(self, question: str, *, context: str = "", progress: Progress = NO_PROGRESS, **_: Any) -> FakeGeneration:
+    def generate(
+        self, question: str, *, preceding: PrecedingText = NO_PRECEDING_TEXT, progress: Progress = NO_PROGRESS, **_: Any
+    ) -> FakeGeneration:
         assert self.engine is not None
         reply = self.engine.script(question, self)
         is_complete = not reply.endswith(CUT_OFF)
         generation = FakeGeneration(reply.removesuffix(CUT_OFF), is_complete=is_complete, progress=progress)
         self.prompts.append(question)
         self.engine.prompts.append(question)
-        self.engine.contexts.append(context)
+        self.engine.contexts.append(preceding.context)
         self.generations.append(generation)
         self.engine.generations.append(generation)
         return generation
@@ -218,14 +220,7 @@ class ScriptedEngine:
         return len(text.encode()) // 3
 
     def open_session(
-        self,
-        frames: Iterable[TimedFrames],
-        window: Span,
-        *,
-        capacity_tokens: int,
-        clock_offset_s: float = 0.0,
-        video_duration_s: float | None = None,
-        progress: Progress = NO_PROGRESS,
+        self, frames: Iterable[TimedFrames], request: WindowRequest, *, progress: Progress = NO_PROGRESS
     ) -> ScriptedSession:
         batcher = FrameBatcher()
         times_s: list[float] = []
@@ -235,16 +230,16 @@ class ScriptedEngine:
         if not times_s:
             raise UnreadableVideo("No frame of this part of the video can be decoded.")
         patches = tuple(
-            TemporalPatch(round((first_s + last_s) / 2 - clock_offset_s, 1), first_s, last_s)
+            TemporalPatch(round((first_s + last_s) / 2 - request.clock_offset_s, 1), first_s, last_s)
             for first_s, last_s in zip(times_s[::2], times_s[1::2], strict=True)
         )
         session = ScriptedSession(
-            window,
-            clock_offset_s,
+            request.span,
+            request.clock_offset_s,
             patches=patches,
             frames=batcher.frames,
             undecodable=batcher.undecodable,
-            video_duration_s=video_duration_s or 0.0,
+            video_duration_s=request.video_duration_s or 0.0,
             checkpoint=self.checkpoint,
             engine=self,
         )

@@ -25,6 +25,7 @@ from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.execution.frame_batches import CHUNK_TOKENS
 from longview.model.engine.execution.kv_cache import PreallocatedCache
 from longview.model.engine.execution.prefill import Prefill
+from longview.model.engine.execution.session_cache import SessionCache
 from longview.model.engine.kernels import attention
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.local_session import LocalSession
@@ -257,10 +258,8 @@ def open_case(
         with memory if measured else nullcontext():
             session = pool.session(video, plan, plan.windows[0])
         assert isinstance(session, LocalSession)
-        twin = LocalSession(
-            engine, session.prefix_ids, copy.deepcopy(session.cache.cache), delta, session.patches, session.window, 0.0,
-            frames=session.frames, undecodable=(),
-        )  # fmt: skip
+        twin = copy.copy(session)
+        twin.cache = SessionCache(engine.model, copy.deepcopy(session.cache.cache), rope_delta=delta)
         logits = session.first_logits(QUESTION, words)
         recorder.is_recording = False
         peak_bytes = memory.peak_bytes if measured else None

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, example, given, reject, settings
 from hypothesis import strategies as st
 
+from longview.core.timeline import Span
 from longview.model.engine.checkpoints.checkpoints import DEMO
 from longview.model.engine.checkpoints.profiles import find_profile
 from longview.video.errors import ImpossiblePlan
@@ -211,7 +212,7 @@ def test_requested_part_of_a_video_is_planned(
     start_s, end_s = start * duration_s, end * duration_s
     assume(end_s - start_s > 1e-3)
     plan = plan_or_reject(
-        video_info(duration_s), make_budget(tokens, TRAINED_RANGES[checkpoint]), purpose, start_s=start_s, end_s=end_s
+        video_info(duration_s), make_budget(tokens, TRAINED_RANGES[checkpoint]), purpose, span=Span(start_s, end_s)
     )
     assert plan.span.start_s == start_s
     assert plan.span.end_s == pytest.approx(end_s)
@@ -255,7 +256,7 @@ def test_resolution_is_reduced_before_rate_and_windows() -> None:
 
 def test_period_and_overlap_depend_on_the_purpose() -> None:
     small_budget = make_budget(32768, QWEN3_VL)
-    look = plan_sampling(video_info(600), small_budget, "refine", start_s=100, end_s=110)
+    look = plan_sampling(video_info(600), small_budget, "refine", span=Span(100, 110))
     assert look.windows[0].frame_period_s == QWEN3_VL.min_frame_period_s
     captions = plan_sampling(video_info(600), small_budget, "caption")
     overlaps_s = [
@@ -300,19 +301,18 @@ def test_max_frames_holds_or_the_error_states_the_minimum(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"start_s": 60.0}, "outside the video"),
-        ({"start_s": -1.0}, "outside the video"),
-        ({"start_s": 20.0, "end_s": 20.0}, "must come after the start"),
-        ({"start_s": 30.0, "end_s": 20.0}, "must come after the start"),
+        ({"span": Span(60.0, 70.0)}, "outside the video"),
+        ({"span": Span(-1.0, 60.0)}, "outside the video"),
+        ({"span": Span(20.0, 20.0)}, "must come after the start"),
         ({"fps": 100.0}, "0.25 to 8"),
         ({"fps": 0.01}, "0.25 to 8"),
         ({"fps": 2.0, "max_frames": 100}, "takes 120"),
         ({"max_frames": 3}, "takes 16"),
     ],
 )
-def test_contradictory_options_are_rejected_with_a_reason(options: dict[str, float], message: str) -> None:
+def test_contradictory_options_are_rejected_with_a_reason(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ImpossiblePlan, match=message):
-        plan_sampling(video_info(60), make_budget(65536, QWEN3_VL), **options)  # type: ignore[arg-type]
+        plan_sampling(video_info(60), make_budget(65536, QWEN3_VL), **options)
 
 
 @pytest.mark.parametrize("takes_transcript", [False, True])

@@ -139,13 +139,7 @@ def _earlier_plan(text: str, settings: _Settings, runtime: Runtime, job: SourceJ
         run = _RUN.validate_json(text)
         if run.settings != settings:
             return None
-        plan = planner.plan(
-            job.video,
-            "caption",
-            span=_planned_span(job),
-            context_tokens=run.context_tokens,
-            shot_starts_s=run.shot_starts_s,
-        )
+        plan = planner.rebuild_plan(job.video, run.shot_starts_s, span=_planned_span(job), context_tokens=run.context_tokens)
         if _digest(plan) == run.plan_digest:
             return replace(plan, kept_share=min(1.0, max(0.0, run.kept_share)))
     return None

@@ -38,7 +38,9 @@ class Prefill:
         `model` and `processor`: as loaded by the Auto classes of transformers. `clock_offset_s`: time on the video's clock at
         which the window's clock is 0. `ood_detector`: scores every temporal patch.
         """
-        self._model, self._processor, self._cache = model, processor, cache
+        self.cache = cache
+        """KV cache with the prompt so far."""
+        self._model, self._processor = model, processor
         self._offset_s = clock_offset_s
         self._device = model.device
         video = processor.video_processor
@@ -147,7 +149,7 @@ class Prefill:
         language(
             inputs_embeds=embeds,
             position_ids=send_to_device(positions.unsqueeze(1), embeds.device),
-            past_key_values=self._cache,
+            past_key_values=self.cache,
             use_cache=True,
             **arguments,
         )

@@ -24,6 +24,20 @@ not trained on them."""
 
 
 @dataclass(frozen=True)
+class ThinkingBudget:
+    """How long a checkpoint may think before a reply, and whether sessions have room for it."""
+
+    is_reserved: bool = False
+    """Whether sessions have room for the thoughts of questions that ask for them. Where a checkpoint that runs here always
+    thinks, they have it anyway."""
+    max_tokens: int = MAX_THINKING_TOKENS
+    """Maximum length of the thoughts before one reply, in tokens."""
+
+
+DEFAULT_THINKING_BUDGET = ThinkingBudget()
+
+
+@dataclass(frozen=True)
 class ThoughtEnd:
     """The tokens that end the thoughts of one checkpoint."""
 

@@ -110,8 +110,8 @@ def _split_count(device: torch.device, blocks: int, length: int) -> int:
     return max(1, min(math.ceil(processors / blocks), length // MIN_SPLIT_KEYS))
 
 
-def _text_attention(
-    module: torch.nn.Module,  # noqa: ARG001 (transformers' signature)
+def _text_attention(  # noqa: PLR0913 (transformers' signature)
+    module: torch.nn.Module,  # noqa: ARG001
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,

@@ -14,17 +14,16 @@ from dataclasses import replace
 from pydantic import BaseModel
 
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.core.timeline import Span
-from longview.model.engine.base import REPLY_RESERVE_TOKENS, RequestCost
+from longview.model.engine.base import REPLY_RESERVE_TOKENS, RequestCost, WindowRequest
 from longview.model.engine.checkpoints.checkpoints import SERVED, Checkpoint
 from longview.model.engine.execution.frame_batches import MS_PER_SECOND, FrameBatcher
-from longview.model.engine.generation.thoughts import MAX_THINKING_TOKENS
+from longview.model.engine.generation.thoughts import DEFAULT_THINKING_BUDGET, ThinkingBudget
 from longview.model.engine.remote.adapters.choice import find_adapter
 from longview.model.engine.remote.contact import Contact
 from longview.model.engine.remote.conversation import Conversation, SentImage
 from longview.model.engine.remote.facts import SAFE_CONTEXT_TOKENS
 from longview.model.engine.remote.frame_costs import FrameCost, FrameCosts
-from longview.model.engine.remote.generation import RemoteGeneration
+from longview.model.engine.remote.generation import PromptCheck, RemoteGeneration
 from longview.model.engine.remote.image_format import BITS_PER_PIXEL, encode
 from longview.model.engine.remote.limits import PromptLimits
 from longview.model.engine.remote.server import Server
@@ -51,16 +50,16 @@ class RemoteEngine:
     saves_tokens = False
     kv_cache_bytes = MAX_SESSION_BYTES
 
-    def __init__(self, server: Server, *, thinking: bool = False, max_thinking_tokens: int = MAX_THINKING_TOKENS) -> None:
-        """Contact the server, and find out what it takes. `thinking`, `max_thinking_tokens`: as for `LocalEngine`.
+    def __init__(self, server: Server, *, thinking_budget: ThinkingBudget = DEFAULT_THINKING_BUDGET) -> None:
+        """Contact the server, and find out what it takes.
 
         Raises:
             ServerUnreachable: there is no server. InvalidCheckpoint: it does not serve the model.
             ServerFailed: it has no API of a model server, refuses the key, or would not work.
         """
         self.server = server
-        self.max_thinking_tokens = max_thinking_tokens
-        self.reserved_tokens = REPLY_RESERVE_TOKENS + (max_thinking_tokens if thinking else 0)
+        self.max_thinking_tokens = thinking_budget.max_tokens
+        self.reserved_tokens = REPLY_RESERVE_TOKENS + (thinking_budget.max_tokens if thinking_budget.is_reserved else 0)
         with closing(Contact(server)) as contact:
             self.adapter = find_adapter(contact)
         self.facts = self.adapter.facts
@@ -145,14 +144,7 @@ class RemoteEngine:
         return max_text_tokens(text)
 
     def open_session(
-        self,
-        frames: Iterable[TimedFrames],
-        window: Span,
-        *,
-        capacity_tokens: int,
-        clock_offset_s: float = 0.0,
-        video_duration_s: float | None = None,
-        progress: Progress = NO_PROGRESS,
+        self, frames: Iterable[TimedFrames], request: WindowRequest, *, progress: Progress = NO_PROGRESS
     ) -> RemoteSession:
         """See `longview.model.engine.base.Engine`. The session holds the frames as JPEG; each request contains them.
 
@@ -169,27 +161,22 @@ class RemoteEngine:
             height, width = pixels.shape[1:3]
             times_s += chunk_times_s.tolist()
             images += [
-                SentImage.of(encode(frame), time_s - clock_offset_s)
+                SentImage.of(encode(frame), time_s - request.clock_offset_s)
                 for frame, time_s in zip(pixels, chunk_times_s.tolist(), strict=True)
             ]
         if not images:
             raise UnreadableVideo("No frame of this part of the video can be decoded.")
         shown_s = [image.time_ms / MS_PER_SECOND for image in images]
-        chosen_frames = self._choose_frames(shown_s, height, width, capacity_tokens, progress)
+        chosen_frames = self._choose_frames(shown_s, height, width, request.capacity_tokens, progress)
         cost = self.frame_costs.measure(height, width)
         return RemoteSession(
-            self.adapter,
-            self.limits,
-            self.checkpoint,
+            self,
             [images[index] for index in chosen_frames],
             [times_s[index] for index in chosen_frames],
-            window,
-            clock_offset_s,
-            video_duration_s=video_duration_s,
+            request,
             # The last frame may be repeated to complete a patch.
             frames=min(batcher.frames, len(chosen_frames)),
             undecodable=batcher.undecodable,
-            max_thinking_tokens=self.max_thinking_tokens,
             min_tokens=cost.tokens(len(chosen_frames) // self.adapter.frames_per_timestamp),
         )
 
@@ -289,9 +276,8 @@ class RemoteEngine:
     ) -> RemoteGeneration:
         """See `longview.model.engine.base.Engine`."""
         conversation = Conversation(prompt, max_new_tokens, schema=schema)
-        return RemoteGeneration(
-            self.adapter, self.limits, conversation, min_prompt_tokens=min_text_tokens(prompt), progress=progress
-        )
+        check = PromptCheck(min_text_tokens(prompt))
+        return RemoteGeneration(self.adapter, self.limits, conversation, check, progress=progress)
 
 
 def _frame_tokens(cost: FrameCost, timestamps_s: Sequence[float]) -> int:

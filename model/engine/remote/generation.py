@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -33,6 +34,22 @@ MAX_CHARACTERS_PER_TOKEN = 64
 """Maximum mean length of the tokens of a reply, in characters. A longer reply ignores the token limit of the request."""
 
 
+@dataclass(frozen=True)
+class PromptCheck:
+    """What shows that a server reads a whole prompt with all its frames."""
+
+    min_tokens: int = 0
+    """The least tokens of the whole prompt. If the server reports fewer, it has cut the prompt."""
+    is_proved: bool = False
+    """Whether an earlier reply has shown that the server reads prompts with these frames. Otherwise nothing of this reply is
+    yielded before the server has reported its tokens, because it might be about frames that no model has seen."""
+    proof: "RemoteGeneration | None" = None
+    """A reply that shows it, and is generated first."""
+
+
+NO_PROMPT_CHECK = PromptCheck()
+
+
 class RemoteGeneration:
     """See `longview.model.engine.base.Generation`."""
 
@@ -41,20 +58,12 @@ class RemoteGeneration:
         adapter: Adapter,
         limits: PromptLimits,
         conversation: Conversation,
+        check: PromptCheck = NO_PROMPT_CHECK,
         *,
-        min_prompt_tokens: int = 0,
-        is_proved: bool = False,
-        proof: "RemoteGeneration | None" = None,
         report: Callable[[int], None] | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> None:
-        """`min_prompt_tokens`: the least tokens of the whole prompt. If the server reports fewer, it has cut the prompt.
-
-        `is_proved`: whether an earlier reply has shown that the server reads prompts with these frames. Otherwise nothing of this
-        reply is yielded before the server has reported its tokens, because it might be about frames that no model has seen.
-        `proof`: a reply that shows it, and is generated first.
-        `report`: is called with the number of tokens of the prompt that the server reports.
-        """
+        """`report`: is called with the number of tokens of the prompt that the server reports."""
         self.text = ""
         self.thoughts = ""
         self.is_complete = False
@@ -64,8 +73,9 @@ class RemoteGeneration:
         self.prompt_tokens: int | None = None
         """Number of tokens of the prompt that the server reports; None before it does."""
         self._adapter, self._limits, self._conversation = adapter, limits, conversation
-        self._planned, self._is_proved, self._proof, self._report = limits.present, is_proved, proof, report
-        self._server, self._min_prompt_tokens, self._progress = adapter.server, min_prompt_tokens, progress
+        self._planned, self._report = limits.present, report
+        self._min_prompt_tokens, self._is_proved, self._proof = check.min_tokens, check.is_proved, check.proof
+        self._server, self._progress = adapter.server, progress
         self._finish_reason: str | None = None
         self._separate_thoughts = ""
         """Thoughts that the server separates from the reply."""

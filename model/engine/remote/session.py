@@ -1,23 +1,37 @@
 """A session of a served model: the frames of one window as they are sent, with each question."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
 
 from pydantic import BaseModel
 
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.timeline import Span
-from longview.model.engine.base import ChatTurn, TemporalPatch
+from longview.model.engine.base import NO_PRECEDING_TEXT, PrecedingText, TemporalPatch, WindowRequest
 from longview.model.engine.chat_template import clean_context
 from longview.model.engine.checkpoints.checkpoints import Checkpoint
 from longview.model.engine.execution.frame_batches import patch_timestamp_s
 from longview.model.engine.remote.adapters.base import Adapter
 from longview.model.engine.remote.conversation import Conversation, SentImage
-from longview.model.engine.remote.generation import RemoteGeneration
+from longview.model.engine.remote.generation import PromptCheck, RemoteGeneration
 from longview.model.engine.remote.limits import PromptLimits
 from longview.model.engine.remote.token_estimates import max_text_tokens, min_text_tokens
 
 MIN_REMOTE_REPLY_TOKENS = 256
 """Minimum length of a reply that is requested, in tokens. The tokens of a text are estimated from above."""
+
+
+class SessionEngine(Protocol):
+    """What a session needs of the engine that opened it; see `longview.model.engine.remote.engine.RemoteEngine`."""
+
+    adapter: Adapter
+    limits: PromptLimits
+    max_thinking_tokens: int
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint, with the limits of the server."""
 
 
 class RemoteSession:
@@ -30,29 +44,24 @@ class RemoteSession:
 
     def __init__(
         self,
-        adapter: Adapter,
-        limits: PromptLimits,
-        checkpoint: Checkpoint,
+        engine: SessionEngine,
         images: Sequence[SentImage],
         times_s: Sequence[float],
-        window: Span,
-        clock_offset_s: float,
+        request: WindowRequest,
         *,
-        video_duration_s: float | None = None,
         frames: int,
         undecodable: tuple[Span, ...],
-        max_thinking_tokens: int,
         min_tokens: int,
     ) -> None:
-        """`max_thinking_tokens`: maximum length of the thoughts before a reply, in tokens.
+        """`times_s`: times of the images on the video's clock. `frames`, `undecodable`: those of `VideoSession`.
 
         `min_tokens`: the least tokens of a prompt with these images.
         """
-        self.adapter, self.checkpoint = adapter, checkpoint
-        self._limits, self._max_thinking_tokens = limits, max_thinking_tokens
-        self.window = window
-        self.video_duration_s = window.end_s if video_duration_s is None else video_duration_s
-        self.clock_offset_s = clock_offset_s
+        self.adapter, self.checkpoint = engine.adapter, engine.checkpoint
+        self._limits, self._max_thinking_tokens = engine.limits, engine.max_thinking_tokens
+        self.window = request.span
+        self.video_duration_s = request.span.end_s if request.video_duration_s is None else request.video_duration_s
+        self.clock_offset_s = request.clock_offset_s
         self.frames = frames
         self.undecodable = undecodable
         self.size_bytes = sum(len(image.data) for image in images)
@@ -61,7 +70,7 @@ class RemoteSession:
         self._is_proved = False
         """Whether a reply has shown that the server reads prompts with these frames."""
         self._images = tuple(images)
-        step = adapter.frames_per_timestamp
+        step = self.adapter.frames_per_timestamp
         self.patches = tuple(
             TemporalPatch(
                 patch_timestamp_s(images[first].time_ms, images[first + step - 1].time_ms),
@@ -78,8 +87,7 @@ class RemoteSession:
         max_new_tokens: int,
         schema: type[BaseModel] | None = None,
         presence_penalty: float = 0.0,
-        context: str = "",
-        history: Sequence[ChatTurn] = (),
+        preceding: PrecedingText = NO_PRECEDING_TEXT,
         thinking: bool = False,
         progress: Progress = NO_PROGRESS,
     ) -> RemoteGeneration:
@@ -94,30 +102,18 @@ class RemoteSession:
             max_new_tokens,
             schema=schema,
             presence_penalty=presence_penalty,
-            context=context,
-            history=history,
+            preceding=preceding,
             thinking=thinking,
         )
-        required_tokens = self.min_tokens + min_text_tokens(conversation.text)
-        facts, proof = self.adapter.facts, None
+        facts = self.adapter.facts
+        check = PromptCheck(self.min_tokens + min_text_tokens(conversation.text), self._is_proved)
         if not self._is_proved and facts.keeps_prefix and not facts.reports_tokens_first:
             # The whole prompt with a reply of one token. It costs hardly anything: the server keeps the prefix for the reply.
-            proof = self._generation(conversation.limited(1), required_tokens, None, progress)
-        return self._generation(conversation, required_tokens, proof, progress)
+            check = replace(check, proof=self._generation(conversation.limited(1), check, progress))
+        return self._generation(conversation, check, progress)
 
-    def _generation(
-        self, conversation: Conversation, required_tokens: int, proof: RemoteGeneration | None, progress: Progress
-    ) -> RemoteGeneration:
-        return RemoteGeneration(
-            self.adapter,
-            self._limits,
-            conversation,
-            min_prompt_tokens=required_tokens,
-            is_proved=self._is_proved,
-            proof=proof,
-            report=self._note_tokens,
-            progress=progress,
-        )
+    def _generation(self, conversation: Conversation, check: PromptCheck, progress: Progress) -> RemoteGeneration:
+        return RemoteGeneration(self.adapter, self._limits, conversation, check, report=self._note_tokens, progress=progress)
 
     def conversation(
         self,
@@ -126,8 +122,7 @@ class RemoteSession:
         *,
         schema: type[BaseModel] | None = None,
         presence_penalty: float = 0.0,
-        context: str = "",
-        history: Sequence[ChatTurn] = (),
+        preceding: PrecedingText = NO_PRECEDING_TEXT,
         thinking: bool = False,
     ) -> Conversation:
         """Return what the model is asked, with a reply that fits into the rest of the context."""
@@ -135,8 +130,8 @@ class RemoteSession:
             question,
             max_new_tokens,
             self._images,
-            clean_context(context),
-            history,
+            clean_context(preceding.context),
+            preceding.history,
             schema,
             presence_penalty,
             thinking,

@@ -10,7 +10,7 @@ import pytest
 
 from longview.core.progress import Cancelled, Progress
 from longview.core.timeline import Span
-from longview.model.engine.base import VideoSession
+from longview.model.engine.base import VideoSession, WindowRequest
 from longview.model.engine.execution.prefill import Prefill
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.remote.engine import RemoteEngine
@@ -149,7 +149,7 @@ def test_cancel_during_captions_and_answers(pool: SessionPool, shapes_video: Vid
 def test_cancel_while_the_server_is_silent(script: Script, pieces: tuple[str, ...]) -> None:
     silence = Silence(*pieces)
     script.responses = [silence, streams("Yes", ".")]
-    session = RemoteEngine(Server(script.url, "m")).open_session([BLACK], Span(0, 4), capacity_tokens=4096)
+    session = RemoteEngine(Server(script.url, "m")).open_session([BLACK], WindowRequest(Span(0, 4), capacity_tokens=4096))
     generations = []
 
     def generate(progress: Progress) -> None:
@@ -167,7 +167,7 @@ def test_cancel_while_the_server_is_silent(script: Script, pieces: tuple[str, ..
 def test_interrupt_while_the_server_is_silent(script: Script) -> None:
     silence = Silence()
     script.responses = [silence, streams("Yes.")]
-    session = RemoteEngine(Server(script.url, "m")).open_session([BLACK], Span(0, 4), capacity_tokens=4096)
+    session = RemoteEngine(Server(script.url, "m")).open_session([BLACK], WindowRequest(Span(0, 4), capacity_tokens=4096))
     # A test runner may ignore the signal.
     previous_handler = signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -189,7 +189,7 @@ def test_interrupt_while_the_server_is_silent(script: Script) -> None:
 
 def test_cancel_while_a_request_waits_to_be_repeated(script: Script) -> None:
     script.responses = [rejects(503, Retry_After="60")]
-    session = RemoteEngine(Server(script.url, "m")).open_session([BLACK], Span(0, 4), capacity_tokens=4096)
+    session = RemoteEngine(Server(script.url, "m")).open_session([BLACK], WindowRequest(Span(0, 4), capacity_tokens=4096))
     cancel_during(
         lambda progress: list(session.generate("What?", max_new_tokens=9, progress=progress)),
         when=lambda: bool(script.requests) and not script.responses,
@@ -211,7 +211,7 @@ def test_cancel_of_a_text_reply(script: Script, remote_pool: SessionPool) -> Non
 def test_early_exit_closes_the_connection(script: Script) -> None:
     silence = Silence("Yes", ", it is")
     script.responses = [streams("Yes."), silence]
-    session = RemoteEngine(Server(script.url, "m")).open_session([BLACK], Span(0, 4), capacity_tokens=4096)
+    session = RemoteEngine(Server(script.url, "m")).open_session([BLACK], WindowRequest(Span(0, 4), capacity_tokens=4096))
     # The first reply shows that the server reads all frames; later ones are streamed.
     assert "".join(session.generate("What?", max_new_tokens=9)) == "Yes."
     for piece in session.generate("What?", max_new_tokens=9):

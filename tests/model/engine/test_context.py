@@ -9,7 +9,7 @@ import torch
 
 from longview.core.progress import Cancelled, Progress
 from longview.core.timeline import Span
-from longview.model.engine.base import ChatTurn
+from longview.model.engine.base import ChatTurn, PrecedingText, WindowRequest
 from longview.model.engine.execution.frame_batches import CHUNK_TOKENS
 from longview.model.engine.generation.decoding import GenerationConfig
 from longview.model.engine.local import LocalEngine
@@ -43,11 +43,11 @@ def random_engine(both: tuple[LocalEngine, HFReference]) -> LocalEngine:  # noqa
 
 @pytest.fixture
 def session(random_engine: LocalEngine, frames: TimedFrames) -> LocalSession:
-    return random_engine.open_session([frames], Span(0, 15), capacity_tokens=2048)
+    return random_engine.open_session([frames], WindowRequest(Span(0, 15), capacity_tokens=2048))
 
 
 def reply(session: LocalSession, context: str, history: Sequence[ChatTurn] = (), question: str = QUESTION) -> list[int]:
-    return list(session.tokens(question, GenerationConfig(16), history, context=context))
+    return list(session.tokens(question, GenerationConfig(16), PrecedingText(context, history)))
 
 
 @contextmanager
@@ -171,7 +171,7 @@ def test_interrupted_context_leaves_the_video(
         patch.setitem(CHUNK_TOKENS, "cpu", 5)
         patch.setattr(layer, "forward", fail_at_the_second_chunk)
         with pytest.raises(error):
-            list(session.tokens(QUESTION, GenerationConfig(16), (), progress, OTHER))
+            list(session.tokens(QUESTION, GenerationConfig(16), PrecedingText(OTHER), progress))
     assert len(calls) == (1 if error is Cancelled else 2)
     assert session.cache.cache.get_seq_length() == session.prompt_tokens
     assert [reply(session, ""), reply(session, CONTEXT)] == expected
@@ -185,9 +185,9 @@ def test_context_cannot_end_its_message(engine: LocalEngine) -> None:
 def test_remote_request_has_the_context_between_video_and_question(script: Script) -> None:
     script.models = [VLLM]
     script.responses = [streams("Yes."), streams("Yes.")]
-    session = RemoteEngine(Server(script.url, "m")).open_session([BLACK], Span(0, 4), capacity_tokens=4096)
+    session = RemoteEngine(Server(script.url, "m")).open_session([BLACK], WindowRequest(Span(0, 4), capacity_tokens=4096))
     for question in ("Where?", "Why?"):
-        list(session.generate(question, max_new_tokens=9, context=OTHER + "<|im_end|>"))
+        list(session.generate(question, max_new_tokens=9, preceding=PrecedingText(OTHER + "<|im_end|>")))
     first, second = (request["messages"][0]["content"] for request in script.requests)
     assert [part["type"] for part in first] == ["video_url", "text", "text"]
     assert (first[1]["text"], first[2]["text"]) == (OTHER, "Where?")

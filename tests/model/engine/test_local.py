@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from longview.core.timeline import Span
-from longview.model.engine.base import ChatTurn
+from longview.model.engine.base import ChatTurn, PrecedingText, WindowRequest
 from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.local_session import LocalSession
@@ -35,7 +35,7 @@ def frames(shapes_video: VideoInfo, decoder: Decoder) -> TimedFrames:
 
 @pytest.fixture(scope="module")
 def session(engine: LocalEngine, frames: TimedFrames) -> LocalSession:
-    return engine.open_session([frames], Span(0, 20), capacity_tokens=4096)
+    return engine.open_session([frames], WindowRequest(Span(0, 20), capacity_tokens=4096))
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +79,9 @@ def test_history_is_rendered_by_the_chat_template(engine: LocalEngine) -> None:
 
 def test_history_does_not_change_later_replies(session: LocalSession) -> None:
     alone = reply(session, QUESTIONS[3])
-    turns = [ChatTurn(QUESTIONS[4], "3.")]
-    with_history = "".join(session.generate(QUESTIONS[3], max_new_tokens=40, history=turns))
-    assert with_history == "".join(session.generate(QUESTIONS[3], max_new_tokens=40, history=turns))
+    preceding = PrecedingText(history=[ChatTurn(QUESTIONS[4], "3.")])
+    with_history = "".join(session.generate(QUESTIONS[3], max_new_tokens=40, preceding=preceding))
+    assert with_history == "".join(session.generate(QUESTIONS[3], max_new_tokens=40, preceding=preceding))
     assert reply(session, QUESTIONS[3]) == alone
 
 
@@ -104,7 +104,7 @@ def test_order_of_questions_does_not_change_the_replies(session: LocalSession) -
 def test_every_temporal_patch_follows_its_timestamp(engine: LocalEngine) -> None:
     times_s = np.array([0.0, 0.467, 0.967, 1.4, 2.25, 2.35, 59.9, 60.4])
     black = np.zeros((8, *SIZE, 3), np.uint8)
-    session = engine.open_session([TimedFrames(black, times_s)], Span(0, 61), capacity_tokens=400)
+    session = engine.open_session([TimedFrames(black, times_s)], WindowRequest(Span(0, 61), capacity_tokens=400))
     patch_text = "<|vision_start|>" + "<|video_pad|>" * 15 + "<|vision_end|>"
     rendered = engine.processor.tokenizer.decode(session.prefix_ids[0])
     # transformers 5.10 and later put one pair of vision tokens around the whole video.
@@ -125,14 +125,14 @@ def test_prefix_and_question_make_the_whole_prompt(session: LocalSession, frames
 
 def test_window_with_its_own_clock_has_local_timestamps(engine: LocalEngine, frames: TimedFrames) -> None:
     late = TimedFrames(frames.frames, frames.times_s + 7000)
-    session = engine.open_session([late], Span(7000, 7020), capacity_tokens=2000, clock_offset_s=7000)
+    session = engine.open_session([late], WindowRequest(Span(7000, 7020), capacity_tokens=2000, clock_offset_s=7000))
     assert session.patches[0].timestamp_s == pytest.approx(0.2)
     assert session.patches[0].first_frame_s == pytest.approx(7000)
 
 
 def test_session_can_have_a_single_frame(engine: LocalEngine, frames: TimedFrames) -> None:
     one = TimedFrames(frames.frames[8:9], frames.times_s[8:9])
-    assert engine.open_session([one], Span(4, 5), capacity_tokens=200).patches[0].timestamp_s == 4.0
+    assert engine.open_session([one], WindowRequest(Span(4, 5), capacity_tokens=200)).patches[0].timestamp_s == 4.0
 
 
 def test_session_is_usable_after_an_abandoned_reply(session: LocalSession) -> None:

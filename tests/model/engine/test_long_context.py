@@ -16,6 +16,7 @@ import torch
 from transformers import DynamicCache
 
 from longview.core.progress import NO_PROGRESS
+from longview.model.engine.base import PrecedingText
 from longview.model.engine.chat_template import clean_context
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.generation.decoding import GenerationConfig
@@ -166,12 +167,12 @@ def test_states_of_linear_layers_equal_those_of_one_pass(case: Case) -> None:
 
 def test_later_questions_equal_those_of_a_session_without_the_first(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     session, engine = case.session, case.engine
-    reply = list(session.tokens(QUESTION, GenerationConfig(REPLY_TOKENS), context=case.words))
+    reply = list(session.tokens(QUESTION, GenerationConfig(REPLY_TOKENS), PrecedingText(case.words)))
     assert int(case.logits.argmax()) == reply[0]
     with_words = session.first_logits(OTHER_QUESTION, case.words)
     # The same with steps of fixed shape, as on a GPU.
     monkeypatch.setattr(engine, "uses_cuda_graph", True)
-    assert list(session.tokens(QUESTION, GenerationConfig(REPLY_TOKENS), context=case.words)) == reply
+    assert list(session.tokens(QUESTION, GenerationConfig(REPLY_TOKENS), PrecedingText(case.words))) == reply
     monkeypatch.setattr(engine, "uses_cuda_graph", False)
     assert torch.equal(session.first_logits(OTHER_QUESTION, case.words), with_words)
     # The session moves to the host and back, as from a GPU: PyTorch keeps "cpu:0" apart from "cpu".
@@ -199,8 +200,8 @@ def test_reply_fills_the_reserve_to_the_end(case: Case, monkeypatch: pytest.Monk
     question_tokens = engine.question_ids("?").shape[1]
     event_tokens = engine.question_ids("? event").shape[1] - question_tokens
     question = "?" + " event" * ((free_tokens - MIN_REPLY_TOKENS - question_tokens) // event_tokens)
-    reply = list(session.tokens(question, config, context=case.words))
+    reply = list(session.tokens(question, config, PrecedingText(case.words)))
     assert len(reply) == free_tokens - engine.question_ids(question).shape[1] >= MIN_REPLY_TOKENS
     with pytest.raises(InvalidQuestion, match="do not fit into the context"):
-        list(session.tokens(question + " event", config, context=case.words))
+        list(session.tokens(question + " event", config, PrecedingText(case.words)))
     assert session.cache.cache.get_seq_length() == session.cache.fixed_tokens

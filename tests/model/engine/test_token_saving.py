@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from longview.core.timeline import Span
+from longview.model.engine.base import WindowRequest
 from longview.model.engine.checkpoints.profiles import find_profile
 from longview.model.engine.execution.patch_selection import MAX_STILL_GAP_S, select_patches
 from longview.model.engine.local import LocalEngine
@@ -95,7 +96,7 @@ def test_undecodable_spans_are_kept() -> None:
 def test_event_of_a_still_clip_keeps_its_time(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "saves_tokens", True)
     clip = TimedFrames(np.stack([picture(1)] * 12), 100 + np.arange(12.0) / 2)
-    session = engine.open_session([clip], Span(100, 106), capacity_tokens=4000, clock_offset_s=100.0)
+    session = engine.open_session([clip], WindowRequest(Span(100, 106), capacity_tokens=4000, clock_offset_s=100.0))
     assert [patch.timestamp_s for patch in session.patches] == [0.2, 5.2]
     assert to_video_clock(0.0, 5.5, session) == Span(100.0, 105.5)
 
@@ -133,7 +134,8 @@ def test_estimate_follows_the_patches_that_are_kept(
     monkeypatch.setattr(engine, "saves_tokens", True)
     estimate = planner.estimate_kept_share(still, plan)
     session = engine.open_session(
-        decoder.frames_played_at(still, plan.windows[0].times_s, plan.height, plan.width), plan.span, capacity_tokens=9000
+        decoder.frames_played_at(still, plan.windows[0].times_s, plan.height, plan.width),
+        WindowRequest(plan.span, capacity_tokens=9000),
     )
     assert estimate.kept_share == pytest.approx(session.frames / plan.frames, abs=0.01) and estimate.kept_share < 0.3
     assert estimate.kept_tokens < 0.3 * (plan.visual_tokens + plan.timestamp_tokens)
@@ -159,6 +161,6 @@ def test_frames_of_a_still_video_are_left_out_of_the_prompt(
     plan = Planner(engine, decoder).plan(video, "qa")
     monkeypatch.setattr(engine, "saves_tokens", True)
     frames = decoder.frames_played_at(video, plan.windows[0].times_s, plan.height, plan.width)
-    session = engine.open_session(frames, plan.span, capacity_tokens=plan.window_tokens[0])
+    session = engine.open_session(frames, WindowRequest(plan.span, capacity_tokens=plan.window_tokens[0]))
     assert len(session.patches) <= 4 < plan.temporal_patches
     assert session.frames == 2 * len(session.patches) and not session.undecodable

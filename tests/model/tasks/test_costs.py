@@ -9,6 +9,7 @@ import pytest
 
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.timeline import Event, Span
+from longview.model.engine.base import WindowRequest
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks import costs
 from longview.model.tasks.answerer import answer_question
@@ -174,10 +175,10 @@ def test_progress_is_complete_if_the_last_window_is_undecodable(
     engine = scripted(counted_pool)
     open_session = engine.open_session
 
-    def fail_at_last(frames: Iterable[TimedFrames], window: Span, **options: Any) -> ScriptedSession:
-        if window == plan.windows[-1].span:
+    def fail_at_last(frames: Iterable[TimedFrames], request: WindowRequest, **options: Any) -> ScriptedSession:
+        if request.span == plan.windows[-1].span:
             raise UnreadableVideo("No frame of this part of the video can be decoded.")
-        return open_session(frames, window, **options)
+        return open_session(frames, request, **options)
 
     monkeypatch.setattr(engine, "open_session", fail_at_last)
     progress = RecordedProgress()

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from longview.core.timeline import Span
+from longview.model.engine.base import WindowRequest
 from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.training.modeling import hidden_states
@@ -63,7 +64,9 @@ def test_engine_computes_the_logits_of_training(trained_toy: tuple[Trainer, Path
     engine = LocalEngine(checkpoint, device="cpu", cpu_threads=1)
     backdrop = synthetic.background(64, 64, seed=2)
     frames = np.stack([synthetic.draw(SCENE.events, float(time_s), backdrop) for time_s in SCENE.frame_times_s])
-    session = engine.open_session([TimedFrames(frames, SCENE.frame_times_s)], Span(100.0, 116.0), capacity_tokens=1000)
+    session = engine.open_session(
+        [TimedFrames(frames, SCENE.frame_times_s)], WindowRequest(Span(100.0, 116.0), capacity_tokens=1000)
+    )
     question = "How many events are in the video?"
     logits = session.first_logits(question)
     generation = session.generate(question, max_new_tokens=8)

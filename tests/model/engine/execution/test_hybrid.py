@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from longview.core.progress import NO_PROGRESS
+from longview.model.engine.base import PrecedingText
 from longview.model.engine.chat_template import clean_context
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.checkpoints.layer_types import read_layer_types
@@ -58,7 +59,7 @@ def test_hybrid_replies_equal_one_pass_in_any_order(both: Both, monkeypatch: pyt
     assert len({tuple(reply) for reply in expected.values()}) > 3
     turns = [("", 0), ("", 2), (WORDS, 1), (WORDS, 0), ("", 1), (OTHER_WORDS, 2), (WORDS, 2), (OTHER_WORDS, 0), ("", 0)]
     for words, number in turns:
-        reply = list(session.tokens(questions[number], GenerationConfig(8), context=words))
+        reply = list(session.tokens(questions[number], GenerationConfig(8), PrecedingText(words)))
         assert reply == expected[words, questions[number]][: len(reply)]
         assert len(reply) == 8 or reply[-1] in engine.end_tokens
 
@@ -67,7 +68,7 @@ def test_hybrid_session_survives_a_cancelled_reply_and_a_failed_context(both: Bo
     engine, _ = both
     session = open_session(engine, [random_frames(12, HEIGHT, WIDTH)])
     before = session.first_logits(QUESTION), session.first_logits(QUESTION, WORDS)
-    for _ in session.tokens(QUESTION, GenerationConfig(8), context=WORDS):
+    for _ in session.tokens(QUESTION, GenerationConfig(8), PrecedingText(WORDS)):
         break
     monkeypatch.setitem(frame_batches.CHUNK_TOKENS, "cpu", 2)
     calls = itertools.count()

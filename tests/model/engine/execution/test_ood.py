@@ -14,6 +14,7 @@ from longview.app.ingest.options import IndexOptions
 from longview.app.service import Longview
 from longview.app.settings import Settings
 from longview.core.timeline import Span
+from longview.model.engine.base import WindowRequest
 from longview.model.engine.checkpoints.checkpoints import DEMO, OOD_DETECTOR_FILE, OOD_DETECTOR_FOLDER, find_checkpoint
 from longview.model.engine.execution.ood import load_ood_detector
 from longview.model.engine.local import LocalEngine
@@ -93,7 +94,7 @@ def test_single_patches_of_all_shapes_are_in_distribution(engine: LocalEngine) -
     for number, (color, shape) in enumerate((color, shape) for color in COLORS for shape in SHAPES):
         frame = draw([ShapesEvent(0, 9, color, shape, "stays still")], 1.0, background(96, 160, seed=number))
         session = engine.open_session(
-            [TimedFrames(np.stack([frame, frame]), np.array([1.0, 1.5]))], Span(1, 2), capacity_tokens=256
+            [TimedFrames(np.stack([frame, frame]), np.array([1.0, 1.5]))], WindowRequest(Span(1, 2), capacity_tokens=256)
         )
         rejected += [f"{color} {shape}"] if session.is_out_of_distribution else []
     # The threshold rejects one in 200 in-distribution patches.
@@ -111,13 +112,15 @@ def test_screen_of_text_is_out_of_distribution(engine: LocalEngine) -> None:
         words = f"{row}: the quick brown fox jumps over"
         ImageDraw.Draw(image).text((6, row * 15 + 4), words, fill=(230, 230, 220), font=ImageFont.load_default(12))
     frames = TimedFrames(np.repeat(np.asarray(image)[None], 4, axis=0), np.arange(4) / 2.0)
-    assert engine.open_session([frames], Span(0, 2), capacity_tokens=1024).is_out_of_distribution
+    assert engine.open_session([frames], WindowRequest(Span(0, 2), capacity_tokens=1024)).is_out_of_distribution
 
 
 def test_chunking_does_not_change_the_score(engine: LocalEngine, decoder: Decoder, shapes_video: VideoInfo) -> None:
     [chunk] = list(decoder.frames_played_at(shapes_video, [index / 2 for index in range(12)], 96, 160))
     chunks = [TimedFrames(chunk.frames[start : start + 2], chunk.times_s[start : start + 2]) for start in range(0, 12, 2)]
-    single, chunked = (engine.open_session(frames, Span(0, 6), capacity_tokens=1024) for frames in ([chunk], chunks))
+    single, chunked = (
+        engine.open_session(frames, WindowRequest(Span(0, 6), capacity_tokens=1024)) for frames in ([chunk], chunks)
+    )
     assert isinstance(single, LocalSession) and single.ood_score is not None and single.ood_score > 0
     assert single.ood_score == pytest.approx(chunked.ood_score, abs=1e-3)
 
@@ -127,7 +130,7 @@ def test_one_patch_is_enough_for_a_decision(
 ) -> None:
     for video, is_ood in ((shapes_video, False), (probe(ood_path), True)):
         frames = decoder.frames_played_at(video, [4.0], 96, 160)
-        assert engine.open_session(frames, Span(4.0, 4.5), capacity_tokens=1024).is_out_of_distribution is is_ood
+        assert engine.open_session(frames, WindowRequest(Span(4.0, 4.5), capacity_tokens=1024)).is_out_of_distribution is is_ood
 
 
 def test_indexing_gives_no_captions_and_logs_the_reason(app: Longview, ood_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -199,7 +202,7 @@ def test_checkpoint_without_a_detector_accepts_all_footage(tmp_path: Path, ood_p
     shutil.copytree(DEMO, tmp_path / "bare", ignore=shutil.ignore_patterns(OOD_DETECTOR_FILE))
     engine = LocalEngine(find_checkpoint(str(tmp_path / "bare")), device="cpu", cpu_threads=1)
     session = engine.open_session(
-        decoder.frames_played_at(probe(ood_path), [1.0, 2.0], 96, 160), Span(1, 3), capacity_tokens=1024
+        decoder.frames_played_at(probe(ood_path), [1.0, 2.0], 96, 160), WindowRequest(Span(1, 3), capacity_tokens=1024)
     )
     assert session.ood_score is None and not session.is_out_of_distribution
 

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from longview.core.timeline import Span
+from longview.model.engine.base import WindowRequest
 from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.checkpoints.layer_types import read_layer_types
 from longview.model.engine.execution import frame_batches
@@ -43,7 +44,7 @@ def random_frames(frames: int, height: int, width: int, *, first_s: float = 0.0)
 
 def open_session(engine: LocalEngine, chunks: list[TimedFrames], **options: Any) -> LocalSession:
     last_s = float(chunks[-1].times_s[-1])
-    return engine.open_session(chunks, Span(0, last_s + 1), capacity_tokens=6000, **options)
+    return engine.open_session(chunks, WindowRequest(Span(0, last_s + 1), capacity_tokens=6000), **options)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -134,7 +135,7 @@ def test_two_windows_have_separate_caches(both: tuple[LocalEngine, HFReference])
     first, second = random_frames(10, 64, 64), random_frames(14, 64, 64, first_s=5000.0)
     sessions = [
         open_session(engine, [first]),
-        engine.open_session([second], Span(5000, 5010), capacity_tokens=6000, clock_offset_s=5000.0),
+        engine.open_session([second], WindowRequest(Span(5000, 5010), capacity_tokens=6000, clock_offset_s=5000.0)),
     ]
     local = TimedFrames(second.frames, second.times_s - 5000.0)
     for _ in range(2):
@@ -197,7 +198,7 @@ def test_frames_are_prefilled_while_later_ones_are_decoded(engine: LocalEngine, 
     visual = engine.model.model.visual
     handle = visual.register_forward_pre_hook(lambda _, inputs: chunk_patches.append(len(inputs[0])))
     try:
-        engine.open_session(decode(), Span(0, 60), capacity_tokens=6000)
+        engine.open_session(decode(), WindowRequest(Span(0, 60), capacity_tokens=6000))
     finally:
         handle.remove()
     # A chunk has ten patches of six tokens each, which are 20 frames.

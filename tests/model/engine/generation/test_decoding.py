@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from transformers import GenerationConfig as GenerationFile
 
 from longview.core.timeline import Span
+from longview.model.engine.base import WindowRequest
 from longview.model.engine.generation.decoding import GenerationConfig, decode_reply
 from longview.model.engine.generation.repetition import MIN_REPETITION_TOKENS, is_repetitive
 from longview.model.engine.generation.sampling import Sampler, SamplingConfig, sampling_config_of
@@ -157,7 +158,7 @@ def test_sampling_needs_a_file_that_asks_for_it_and_is_valid() -> None:
 @pytest.fixture(scope="module")
 def session(engine: LocalEngine, shapes_video: VideoInfo, decoder: Decoder) -> LocalSession:
     frames = decoder.frames_played_at(shapes_video, [index * 0.5 for index in range(40)], 96, 160)
-    return engine.open_session(frames, Span(0, 20), capacity_tokens=4096)
+    return engine.open_session(frames, WindowRequest(Span(0, 20), capacity_tokens=4096))
 
 
 def reply_text(session: LocalSession, question: str, schema: type[BaseModel] | None = None) -> str:
@@ -226,7 +227,7 @@ def test_question_prefills_only_its_own_tokens(session: LocalSession) -> None:
 
 def test_too_long_question_is_rejected_and_the_next_answered(engine: LocalEngine) -> None:
     black = TimedFrames(np.zeros((4, 64, 64, 3), np.uint8), np.arange(4.0))
-    small = engine.open_session([black], Span(0, 4), capacity_tokens=160)
+    small = engine.open_session([black], WindowRequest(Span(0, 4), capacity_tokens=160))
     with pytest.raises(InvalidQuestion, match="make it shorter"):
         list(small.generate("가나다라" * 100, max_new_tokens=5))
     assert "".join(small.generate("How many events are in the video?", max_new_tokens=5))
@@ -236,9 +237,11 @@ def test_reply_is_truncated_at_the_capacity(engine: LocalEngine) -> None:
     black = TimedFrames(np.zeros((4, 64, 64, 3), np.uint8), np.arange(4.0))
     question = "Where?"
     capacity_tokens = (
-        engine.open_session([black], Span(0, 4), capacity_tokens=100).prompt_tokens + engine.question_ids(question).shape[1] + 20
+        engine.open_session([black], WindowRequest(Span(0, 4), capacity_tokens=100)).prompt_tokens
+        + engine.question_ids(question).shape[1]
+        + 20
     )
-    small = engine.open_session([black], Span(0, 4), capacity_tokens=capacity_tokens)
+    small = engine.open_session([black], WindowRequest(Span(0, 4), capacity_tokens=capacity_tokens))
     # The grammar of an unbounded list does not let the reply end before the capacity.
     generation = small.generate(question, max_new_tokens=5000, schema=TimedCaption)
     list(generation)
@@ -250,7 +253,7 @@ def test_reply_is_truncated_at_the_capacity(engine: LocalEngine) -> None:
 )
 def test_characters_of_several_tokens_are_yielded_whole(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     black = TimedFrames(np.zeros((4, 64, 64, 3), np.uint8), np.arange(4.0))
-    session = engine.open_session([black], Span(0, 4), capacity_tokens=400)
+    session = engine.open_session([black], WindowRequest(Span(0, 4), capacity_tokens=400))
     tokenizer = engine.processor.tokenizer
     ids = tokenizer.encode(text, add_special_tokens=False)
     for length in range(1, len(ids) + 1):

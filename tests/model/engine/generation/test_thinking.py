@@ -10,9 +10,10 @@ import torch
 from transformers import AutoProcessor
 
 from longview.core.timeline import Span
-from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn
+from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, WindowRequest
 from longview.model.engine.chat_template import ChatTemplate
 from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
+from longview.model.engine.generation.thoughts import ThinkingBudget
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.local_session import LocalSession
 from longview.model.tasks.replies import TimeRange, parse_entries
@@ -94,11 +95,11 @@ def test_question_can_neither_open_nor_end_thoughts(processor: Any) -> None:
 
 def load(folder: Path, template: str, *, thinking: bool, budget: int = BUDGET, **generation_config: Any) -> LocalEngine:
     checkpoint = find_checkpoint(str(write_thinking_checkpoint(folder, template, **generation_config)))
-    return LocalEngine(checkpoint, device="cpu", cpu_threads=1, thinking=thinking, max_thinking_tokens=budget)
+    return LocalEngine(checkpoint, device="cpu", cpu_threads=1, thinking_budget=ThinkingBudget(thinking, budget))
 
 
 def open_session(engine: LocalEngine, *, capacity_tokens: int = 800) -> LocalSession:
-    return engine.open_session([BLACK], Span(0, 4), capacity_tokens=capacity_tokens)
+    return engine.open_session([BLACK], WindowRequest(Span(0, 4), capacity_tokens=capacity_tokens))
 
 
 @pytest.fixture(scope="module")
@@ -185,5 +186,5 @@ def test_thoughts_are_sampled_alike_in_each_run(tmp_path: Path) -> None:
 
 
 def test_missing_switch_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    LocalEngine(find_checkpoint("demo"), device="cpu", cpu_threads=1, thinking=True)
+    LocalEngine(find_checkpoint("demo"), device="cpu", cpu_threads=1, thinking_budget=ThinkingBudget(is_reserved=True))
     assert "no switch for thinking" in caplog.text

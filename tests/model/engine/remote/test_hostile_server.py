@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from longview.core.timeline import Span
+from longview.model.engine.base import WindowRequest
 from longview.model.engine.remote.engine import RemoteEngine
 from longview.model.engine.remote.server import Server
 from longview.model.engine.remote.session import RemoteSession
@@ -22,7 +23,7 @@ KEY = "sk-secret-1234"
 
 def open_session(script: Script, key: str = "none", max_silence_s: float = 300.0) -> RemoteSession:
     server = Server(script.url, "m", key, max_silence_s=max_silence_s)
-    return RemoteEngine(server).open_session([BLACK], Span(0, 4), capacity_tokens=3000)
+    return RemoteEngine(server).open_session([BLACK], WindowRequest(Span(0, 4), capacity_tokens=3000))
 
 
 @pytest.mark.parametrize("padding", [0, 380, 390, 395])
@@ -52,7 +53,7 @@ def test_what_cannot_be_stored_is_replaced_wherever_it_comes_from(script: Script
     with pytest.raises(InvalidCheckpoint) as failure:
         RemoteEngine(Server(script.url, "missing"))
     assert str(failure.value).encode()
-    session = engine.open_session([BLACK], Span(0, 4), capacity_tokens=3000)
+    session = engine.open_session([BLACK], WindowRequest(Span(0, 4), capacity_tokens=3000))
     script.responses = [answers(400, {"error": {"message": "no \ud83d"}})]
     with pytest.raises(ServerFailed) as failed:
         list(session.generate("Where?", max_new_tokens=9))

@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 
 from longview.core.timeline import Span
-from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn
+from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, WindowRequest
 from longview.model.engine.checkpoints.checkpoints import DEMO
+from longview.model.engine.generation.thoughts import ThinkingBudget
 from longview.model.engine.remote import sending
 from longview.model.engine.remote.engine import RemoteEngine
 from longview.model.engine.remote.server import Server
@@ -80,7 +81,7 @@ def frames(shapes_video: VideoInfo, decoder: Decoder) -> TimedFrames:
 
 
 def open_session(server: Server, frames: TimedFrames) -> RemoteSession:
-    return RemoteEngine(server).open_session([frames], Span(0, 20), capacity_tokens=4096)
+    return RemoteEngine(server).open_session([frames], WindowRequest(Span(0, 20), capacity_tokens=4096))
 
 
 def plain_reply(session: RemoteSession, question: str) -> str:
@@ -236,7 +237,7 @@ def test_vllm_gets_one_video_with_true_frame_times(script: Script) -> None:
     engine = RemoteEngine(Server(script.url, "m"))
     assert engine.context_tokens == 262144
     late = TimedFrames(BLACK.frames, BLACK.times_s + 7200)
-    session = engine.open_session([late], Span(7200, 7204), capacity_tokens=9000, clock_offset_s=7200.0)
+    session = engine.open_session([late], WindowRequest(Span(7200, 7204), capacity_tokens=9000, clock_offset_s=7200.0))
     list(session.generate("Where?", max_new_tokens=50, schema=TimeRange, presence_penalty=1.5))
     (request,) = script.requests
     video, text = request["messages"][0]["content"]
@@ -265,9 +266,9 @@ def test_thinking_is_switched_on_where_the_server_has_templates(script: Script) 
     for models, is_vllm in (([VLLM], True), ([], False)):
         script.models, script.requests = models, []
         script.responses = [streams(Delta("reasoning", "A dog?"), Delta("reasoning_content", " No."), "A cat.")]
-        engine = RemoteEngine(Server(script.url, "m"), thinking=True, max_thinking_tokens=100)
+        engine = RemoteEngine(Server(script.url, "m"), thinking_budget=ThinkingBudget(is_reserved=True, max_tokens=100))
         assert engine.reserved_tokens == REPLY_RESERVE_TOKENS + 100
-        generation = engine.open_session([BLACK], Span(0, 4), capacity_tokens=4096).generate(
+        generation = engine.open_session([BLACK], WindowRequest(Span(0, 4), capacity_tokens=4096)).generate(
             "What?", max_new_tokens=50, thinking=True
         )
         assert list(generation) == ["A cat."]

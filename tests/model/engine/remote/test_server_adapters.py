@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from longview.core.timeline import Span
-from longview.model.engine.base import ChatTurn
+from longview.model.engine.base import ChatTurn, PrecedingText, WindowRequest
 from longview.model.engine.remote.engine import RemoteEngine
 from longview.model.engine.remote.server import Server
 from longview.model.engine.remote.session import RemoteSession
@@ -30,7 +30,9 @@ OPENROUTER = {
 
 
 def open_session(script: Script, frames: TimedFrames = BLACK, **settings: Any) -> RemoteSession:
-    return RemoteEngine(Server(script.url, "m", **settings)).open_session([frames], Span(0, 4), capacity_tokens=3000)
+    return RemoteEngine(Server(script.url, "m", **settings)).open_session(
+        [frames], WindowRequest(Span(0, 4), capacity_tokens=3000)
+    )
 
 
 def serve_ollama(script: Script, version: str = "0.33.0", context_tokens: int = 8192) -> None:
@@ -45,8 +47,8 @@ def test_ollama_gets_one_message_whose_text_marks_the_places_of_the_images(scrip
     serve_ollama(script)
     session = open_session(script)
     script.responses = [streams("A"), streams(Delta("thinking", "A dog?"), "A ", "cat.")]
-    history = [ChatTurn("Who?", "A cat.")]
-    generation = session.generate("Where? [img]", max_new_tokens=50, schema=TimeRange, history=history, context="said: [img]")
+    preceding = PrecedingText("said: [img]", [ChatTurn("Who?", "A cat.")])
+    generation = session.generate("Where? [img]", max_new_tokens=50, schema=TimeRange, preceding=preceding)
     assert list(generation) == ["A ", "cat."] and generation.thoughts == "A dog?" and generation.is_complete
     proof, request = script.requests
     assert proof["messages"] == request["messages"] and proof["options"]["num_predict"] == 1

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from longview.core.timeline import Span
+from longview.model.engine.base import WindowRequest
 from longview.model.engine.checkpoints.checkpoints import is_same_checkpoint
 from longview.model.engine.remote.adapters.vllm import VIDEO_TOKENS
 from longview.model.engine.remote.engine import RemoteEngine
@@ -52,7 +53,7 @@ def test_vllm_that_does_not_trust_requests_gets_images_and_says_how_to_change_it
     assert not engine.facts.takes_video and engine.checkpoint.trained_range.max_patches <= 999
     assert any("--trust-request-mm-kwargs" in warning for warning in engine.facts.warnings)
     script.responses = [streams("Yes.")]
-    session = engine.open_session([BLACK], Span(0, 4), capacity_tokens=4096)
+    session = engine.open_session([BLACK], WindowRequest(Span(0, 4), capacity_tokens=4096))
     assert "".join(session.generate("What?", max_new_tokens=9)) == "Yes."
     (request,) = script.requests
     assert "mm_processor_kwargs" not in request and "media_io_kwargs" not in request
@@ -143,7 +144,7 @@ def test_redirect_is_not_followed(script: Script) -> None:
     with pytest.raises(ServerFailed, match="redirects to http://example.org"):
         contact(script)
     script.documents = {}
-    session = contact(script).open_session([BLACK], Span(0, 4), capacity_tokens=4096)
+    session = contact(script).open_session([BLACK], WindowRequest(Span(0, 4), capacity_tokens=4096))
     script.responses = [answers(307, {}, Location="http://example.org/")]
     with pytest.raises(ServerFailed, match="redirects to http://example.org"):
         list(session.generate("What?", max_new_tokens=9))

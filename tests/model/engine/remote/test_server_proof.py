@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from longview.core.timeline import Span
-from longview.model.engine.base import REPLY_RESERVE_TOKENS
+from longview.model.engine.base import REPLY_RESERVE_TOKENS, WindowRequest
 from longview.model.engine.remote.engine import RemoteEngine
 from longview.model.engine.remote.facts import SAFE_CONTEXT_TOKENS, ServerFacts
 from longview.model.engine.remote.limits import PromptLimits
@@ -137,7 +137,7 @@ def test_smaller_plan_sends_fewer_frames_of_the_same_window(script: Script, tmp_
 
 
 def test_text_is_not_shown_before_it_is_proved(script: Script) -> None:
-    session = RemoteEngine(Server(script.url, "m")).open_session([BLACK], Span(0, 4), capacity_tokens=4096)
+    session = RemoteEngine(Server(script.url, "m")).open_session([BLACK], WindowRequest(Span(0, 4), capacity_tokens=4096))
     script.cut_tokens = 30
     script.responses = [streams("There", " is", " no dog.")]
     shown: list[str] = []
@@ -153,7 +153,7 @@ def test_text_is_not_shown_before_it_is_proved(script: Script) -> None:
 
 def test_server_that_keeps_prefixes_reads_the_prompt_before_the_reply(script: Script) -> None:
     script.models = [{"id": "m", "owned_by": "llamacpp", "meta": {"n_ctx": 16_384}}]
-    session = RemoteEngine(Server(script.url, "m")).open_session([BLACK], Span(0, 4), capacity_tokens=4096)
+    session = RemoteEngine(Server(script.url, "m")).open_session([BLACK], WindowRequest(Span(0, 4), capacity_tokens=4096))
     script.responses = [streams("A"), streams("A", " cat."), streams("A", " cat.")]
     for _ in range(2):
         assert [*session.generate("What?", max_new_tokens=50)] == ["A", " cat."]
@@ -249,6 +249,6 @@ def test_video_that_exceeds_the_encoder_cache_leads_to_smaller_windows(
 
 def test_reply_is_limited_to_the_rest_of_the_context(script: Script) -> None:
     engine = RemoteEngine(Server(script.url, "m"))
-    session = engine.open_session([BLACK], Span(0, 4), capacity_tokens=4096)
+    session = engine.open_session([BLACK], WindowRequest(Span(0, 4), capacity_tokens=4096))
     assert session.conversation("What?", 500).max_tokens == 500
     assert session.conversation("What?", 50_000).max_tokens < SAFE_CONTEXT_TOKENS - session.min_tokens
