@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from longview.app.cli import evaluate as commands
+from longview.app.evaluation import suites
 from longview.video.synthetic import ShapesEvent, render
 from tests.support.shell import Shell
 
@@ -57,7 +57,7 @@ def test_own_labels_are_scored_and_missing_videos_listed(tmp_path: Path) -> None
 
 def test_needle_is_located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The slow test has all depths.
-    monkeypatch.setattr(commands, "NEEDLE_DEPTHS", (0.5, 1.0))
+    monkeypatch.setattr(suites, "NEEDLE_DEPTHS", (0.5, 1.0))
     report = Shell(tmp_path / "library").call("eval", "needle", "--minutes", "0.5", "-o", str(tmp_path), "--model", "demo")
     grid = report["needle"]["overlaps"]
     assert len(grid) == 1 and len(grid[0]) == 2 and min(grid[0]) > 0.5
