@@ -14,12 +14,13 @@ from safetensors import SafetensorError
 from longview.model.engine.checkpoints.checkpoints import Checkpoint
 from longview.model.engine.checkpoints.layer_types import LINEAR_ATTENTION, read_layer_types
 from longview.model.engine.checkpoints.precision_names import FLOAT32_SHARE, MIN_LARGE_BYTES, Precision
-from longview.model.engine.checkpoints.weight_files import check_weights
+from longview.model.engine.checkpoints.weight_files import FP8_METHODS, check_formats, check_weights, read_tensors
 from longview.model.engine.costs.number_formats import format_times
 from longview.model.engine.devices import devices_of, memory_bytes, memory_errors
 from longview.model.engine.execution.visual_inputs import use_indexed_deepstack
 from longview.model.engine.kernels import attention, experts
-from longview.model.engine.kernels.fp8 import FP8_METHODS, can_multiply_fp8, may_have_fp8_kernels
+from longview.model.engine.kernels.expert_files import expert_conversion
+from longview.model.engine.kernels.fp8 import can_multiply_fp8, may_have_fp8_kernels
 from longview.model.engine.kernels.linear_attention import use_cpu_linear_attention
 from longview.model.engine.kernels.patch_embedding import use_linear_patch_embedding
 from longview.model.engine.kernels.precision import quantize_linear_layers, use_matrix_vector_products
@@ -30,6 +31,7 @@ from longview.model.engine.transformers_names import (
     AutoProcessor,
     transformers_logging,
 )
+from longview.model.engine.weight_checks import check_finite, check_report, check_scales
 from longview.model.errors import InvalidCheckpoint, OutOfMemory
 
 log = logging.getLogger(__name__)
@@ -100,10 +102,16 @@ def load_model(
     # Experts in FP8 have functions of their own.
     has_plain_experts = is_mixture_of_experts(config) and (not quantization or bool(quantization.get("dequantize")))
     check_weights(checkpoint)
+    tensors, method = read_tensors(checkpoint), quantization.get("quant_method")
+    check_formats(checkpoint, tensors, method)
+    conversion = expert_conversion(
+        config, tensors, is_fp8=method in FP8_METHODS, is_dequantized=bool(quantization.get("dequantize"))
+    )
     try:
+        check_scales(checkpoint, tensors)
         processor = AutoProcessor.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
-        with memory_errors("the weights", WEIGHTS_ADVICE):
-            model = AutoModelForImageTextToText.from_pretrained(
+        with memory_errors("the weights", WEIGHTS_ADVICE), conversion:
+            model, report = AutoModelForImageTextToText.from_pretrained(
                 checkpoint.folder,
                 config=config,
                 dtype=dtype,
@@ -112,8 +120,13 @@ def load_model(
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
+                # Otherwise transformers raises an error without the names of the tensors.
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
                 **placement,
             )
+            check_report(checkpoint, report, tensors)
+            check_finite(checkpoint, model)
             if not placement:
                 model = model.to(device_type)
             use_linear_patch_embedding(model)

@@ -16,7 +16,9 @@ from transformers import (
     TopPLogitsWarper,
 )
 from transformers.cache_utils import Cache, CacheLayerMixin, LinearAttentionLayer
-from transformers.integrations.finegrained_fp8 import FP8Experts, FP8Linear, replace_with_fp8_linear
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
+from transformers.core_model_loading import Transpose, WeightConverter
+from transformers.integrations.finegrained_fp8 import Fp8Dequantize, FP8Experts, FP8Linear, replace_with_fp8_linear
 from transformers.integrations.moe import ExpertsInterface, batched_mm_experts_forward, grouped_mm_experts_forward
 from transformers.quantizers import AutoHfQuantizer
 from transformers.quantizers.auto import AutoQuantizationConfig
@@ -26,8 +28,9 @@ from transformers.vision_utils import get_vision_interpolation_indices_and_weigh
 
 __all__ = [
     "AttentionInterface", "AutoConfig", "AutoHfQuantizer", "AutoModelForImageTextToText", "AutoProcessor",
-    "AutoQuantizationConfig", "Cache", "CacheLayerMixin", "ExpertsInterface", "FP8Experts", "FP8Linear", "LinearAttentionLayer",
-    "LogitsProcessorList", "MinPLogitsWarper", "TemperatureLogitsWarper", "TopKLogitsWarper", "TopPLogitsWarper", "VideoMetadata",
-    "batched_mm_experts_forward", "get_vision_interpolation_indices_and_weights", "get_vision_position_ids",
-    "grouped_mm_experts_forward", "replace_with_fp8_linear", "transformers_logging",
+    "AutoQuantizationConfig", "Cache", "CacheLayerMixin", "ExpertsInterface", "FP8Experts", "FP8Linear", "Fp8Dequantize",
+    "LinearAttentionLayer", "LogitsProcessorList", "MinPLogitsWarper", "TemperatureLogitsWarper", "TopKLogitsWarper",
+    "TopPLogitsWarper", "Transpose", "VideoMetadata", "WeightConverter", "batched_mm_experts_forward",
+    "get_checkpoint_conversion_mapping", "get_vision_interpolation_indices_and_weights", "get_vision_position_ids",
+    "grouped_mm_experts_forward", "register_checkpoint_conversion_mapping", "replace_with_fp8_linear", "transformers_logging",
 ]  # fmt: skip

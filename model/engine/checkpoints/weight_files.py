@@ -3,6 +3,8 @@
 import functools
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from longview.model.engine.checkpoints.checkpoints import DEMO, OOD_DETECTOR_FILE, OOD_DETECTOR_FOLDER, Checkpoint
@@ -13,8 +15,26 @@ DEMO_FILES = {
     f"{OOD_DETECTOR_FOLDER}/{OOD_DETECTOR_FILE}": "4e36c525d526cc71ec19fa91464c72889b062afd5377a8f9f4b2fdd46cb6eaca",
 }
 """SHA-256 of the weights of the demo checkpoint. With a changed exponent it loads, and then sees nothing in a video."""
+FP8_METHODS = frozenset({"fp8", "mxfp8"})
+"""Quantisation methods whose kernels come from the package `kernels`; without it the weights are de-quantised."""
+SCALE_SUFFIX = "_scale_inv"
+"""Suffix of the name of a weight in FP8 with which its scale is named."""
+FLOAT_FORMATS = frozenset({"F64", "F32", "F16", "BF16"})
+FP8_FORMATS = frozenset({"F8_E4M3", "F8_E5M2"})
+SCALE_FORMATS = frozenset({"F8_E8M0", "U8"})
+"""Formats of scales that are powers of two."""
 MAX_HEADER_BYTES = 100 << 20
 """Maximum size of the header of a safetensors file, in bytes: that of the library `safetensors`."""
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor of a weight file, as the header of the file lists it."""
+
+    file: Path
+    dtype: str
+    """Number format, in the names of safetensors."""
+    shape: tuple[int, ...]
 
 
 def check_weights(checkpoint: Checkpoint) -> None:
@@ -26,8 +46,7 @@ def check_weights(checkpoint: Checkpoint) -> None:
     if checkpoint.folder == DEMO:
         check_demo(DEMO)
         return
-    for path in sorted(checkpoint.folder.glob("*.safetensors")):
-        _check_header(path, _advice(checkpoint))
+    read_tensors(checkpoint)
 
 
 @functools.cache
@@ -49,11 +68,56 @@ def check_demo(folder: Path) -> None:
             )
 
 
+def read_tensors(checkpoint: Checkpoint) -> dict[str, StoredTensor]:
+    """Return the tensors that the headers of the weight files of a checkpoint list, by name.
+
+    Raises:
+        InvalidCheckpoint: a file is damaged or cut off, or two have a tensor of the same name.
+    """
+    tensors: dict[str, StoredTensor] = {}
+    for path in sorted(checkpoint.folder.glob("*.safetensors")):
+        for name, tensor in _read_header(path, _advice(checkpoint)).items():
+            if name in tensors:
+                raise InvalidCheckpoint(
+                    f"{path} has the tensor {name}, which {tensors[name].file.name} has as well; {_advice(checkpoint)}."
+                )
+            tensors[name] = tensor
+    return tensors
+
+
+def check_formats(checkpoint: Checkpoint, tensors: Mapping[str, StoredTensor], method: str | None) -> None:
+    """Check that the number formats of tensors are those of the configuration, and that each weight in FP8 has its scale.
+
+    `method`: the method by which the weights are quantised, as in config.json; None if they are not.
+
+    Raises:
+        InvalidCheckpoint: the message names the file and the tensor.
+    """
+    if method is not None and method not in FP8_METHODS:
+        # transformers and the package of the method know their formats.
+        return
+    for name, tensor in tensors.items():
+        place = f"{tensor.file}: the tensor {name}"
+        if tensor.dtype not in (FLOAT_FORMATS if method is None else FLOAT_FORMATS | FP8_FORMATS | SCALE_FORMATS):
+            stated = "config.json states no quantisation" if method is None else f"the weights are quantised as {method}"
+            raise InvalidCheckpoint(f"{place} is in {tensor.dtype}, but {stated}; {_advice(checkpoint)}.")
+        if tensor.dtype in FP8_FORMATS and not any(scale in tensors for scale in _scale_names(name)):
+            raise InvalidCheckpoint(f"{place} is in FP8 and has no scale; {_advice(checkpoint)}.")
+        if name.endswith(SCALE_SUFFIX) and name.removesuffix(SCALE_SUFFIX) not in tensors:
+            raise InvalidCheckpoint(f"{place} is a scale without its weight; {_advice(checkpoint)}.")
+
+
+def _scale_names(name: str) -> tuple[str, ...]:
+    """Return the names that the scale of a weight may have; see `FineGrainedFP8HfQuantizer.update_weight_conversions`."""
+    stem = name.removesuffix(".weight")
+    return (f"{name}{SCALE_SUFFIX}", f"{name}_scale", f"{stem}.scale", f"{stem}.qscale_weight")
+
+
 _REINSTALL = "install Longview again (in a checkout: git checkout -- model/demo)"
 
 
-def _check_header(path: Path, advice: str) -> None:
-    """Check that the tensors that the header of a safetensors file lists fill the rest of the file."""
+def _read_header(path: Path, advice: str) -> dict[str, StoredTensor]:
+    """Read the header of a safetensors file, and check that the tensors that it lists fill the rest of the file."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -61,7 +125,12 @@ def _check_header(path: Path, advice: str) -> None:
             if header_bytes > min(MAX_HEADER_BYTES, size):
                 raise ValueError("the length of its header is impossible")
             header = json.loads(file.read(header_bytes))
-        end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
+        entries = {str(name): entry for name, entry in header.items() if name != "__metadata__"}
+        end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
+        tensors = {
+            name: StoredTensor(path, str(entry["dtype"]), tuple(int(size) for size in entry["shape"]))
+            for name, entry in entries.items()
+        }
     except OSError as error:
         raise InvalidCheckpoint(f"{path} cannot be read ({error.strerror}); {advice}.") from error
     except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -69,6 +138,7 @@ def _check_header(path: Path, advice: str) -> None:
     expected = 8 + header_bytes + end
     if size != expected:
         raise InvalidCheckpoint(f"{path} is damaged: it has {size} bytes, and its header lists {expected}; {advice}.")
+    return tensors
 
 
 def _advice(checkpoint: Checkpoint) -> str:

@@ -19,8 +19,6 @@ from longview.model.engine.transformers_names import AutoQuantizationConfig, FP8
 
 log = logging.getLogger(__name__)
 
-FP8_METHODS = frozenset({"fp8", "mxfp8"})
-"""Quantisation methods whose kernels come from the package `kernels`; without it the weights are de-quantised."""
 MIN_TRIAL_SIZE = 256
 """Minimum number of rows and columns of the weights in a trial: two blocks of published FP8 weights."""
 TRIAL_TOKENS = 16
