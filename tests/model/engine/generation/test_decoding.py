@@ -9,6 +9,7 @@ import pytest
 import torch
 from pydantic import BaseModel
 from transformers import GenerationConfig as GenerationFile
+from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from longview.core.timeline import Span
 from longview.model.engine.base import WindowRequest
@@ -124,6 +125,9 @@ def test_endless_thoughts_are_ended_and_the_whole_reply_follows(
     assert read == [*QUESTION[0].tolist(), *tokens[:-1]]
 
 
+DRAWS = 2000
+CHI_SQUARE_QUANTILES = (1e-9, 10.8, 13.8, 16.3, 18.5)
+"""Values that the chi-square statistic exceeds once in a thousand times, by degrees of freedom; with none it is zero."""
 LIKELY = torch.tensor([0.0, 4.0, 3.0, 2.0, 1.0, *[-50.0] * (VOCABULARY - 5)])
 
 
@@ -133,18 +137,32 @@ def sampling(**values: object) -> SamplingConfig | None:
 
 @pytest.mark.parametrize(
     ("values", "possible"),
-    [({}, 5), ({"top_k": 3}, 3), ({"top_p": 0.7}, 2), ({"min_p": 0.1}, 3), ({"temperature": 0.01}, 1)],
+    [
+        ({}, 5),
+        ({"top_k": 3}, 3),
+        ({"top_k": 4, "top_p": 0.7}, 2),
+        ({"temperature": 2.0, "top_k": 4}, 4),
+        ({"top_p": 0.7}, 2),
+        ({"min_p": 0.1}, 3),
+        ({"temperature": 0.01}, 1),
+    ],
 )
 def test_sample_is_drawn_as_transformers_does(values: dict[str, float], possible: int) -> None:
     config = sampling(**values)
     assert config is not None
-    probabilities = config.probabilities(LIKELY)
-    assert int((probabilities > 1e-9).sum()) == possible
-    expected = (LIKELY.double() / values.get("temperature", 1.0)).softmax(-1)[1:3]
-    assert torch.allclose(probabilities[1] / probabilities[2], (expected[0] / expected[1]).float())
+    warpers = {
+        "temperature": TemperatureLogitsWarper, "top_k": TopKLogitsWarper, "top_p": TopPLogitsWarper, "min_p": MinPLogitsWarper,
+    }  # fmt: skip
+    scores = LIKELY[None]
+    for name, value in values.items():
+        scores = warpers[name](value)(torch.empty(1, 0, dtype=torch.long), scores)
+    probabilities = scores.softmax(-1)[0].double()
     sampler = Sampler(config, QUESTION)
-    drawn = [run(lambda _: LIKELY, GenerationConfig(20), sampler=sampler) for _ in range(10)]
-    assert len({token for tokens in drawn for token in tokens}) == possible
+    counts = torch.bincount(torch.tensor([sampler.draw(LIKELY) for _ in range(DRAWS)]), minlength=VOCABULARY)
+    is_likely = probabilities > 1e-9
+    assert int(is_likely.sum()) == possible and int(counts[~is_likely].sum()) == 0
+    expected = DRAWS * probabilities[is_likely]
+    assert float(((counts[is_likely] - expected) ** 2 / expected).sum()) < CHI_SQUARE_QUANTILES[possible - 1]
 
 
 def test_sampling_needs_a_file_that_asks_for_it_and_is_valid() -> None:
