@@ -1,13 +1,16 @@
 """Decoding steps with fixed shapes and addresses, so that a GPU can replay them as one CUDA graph.
 
 A step is a few hundred small kernels. Launching them one by one from Python takes longer than running them. The video's part
-of the cache is the same for every step of a session, and is always read in the same splits. The rest of the cache, question
-and reply, is read whole; a position in device memory masks what is not yet written.
+of the cache is the same for every step of a session, and is always read in the same splits. Behind it, the positions of question
+and reply are read up to a fixed end; a position in device memory masks what is not yet written. The end lies a little behind the
+tokens: a session may reserve 40,000 positions for the words of a video, and to read these would take as long as to read the
+video. When a reply reaches the end, it is moved, and the graph is captured again.
 """
 
 import contextlib
 import functools
 import logging
+import math
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +24,8 @@ log = logging.getLogger(__name__)
 
 MIN_EAGER_STEPS = 8
 """Number of eager steps before the capture. The capture takes as long as several steps, which is too long for short replies."""
+READ_STEP_TOKENS = 256
+"""Number of tokens to whose multiple the end of what a step reads is rounded up."""
 LOGITS_TOLERANCE = 0.05
 """Maximum difference between replayed and eager logits, in standard deviations of the logits. bfloat16 sums depend on order."""
 _CAPTURE_LOCK = threading.Lock()
@@ -40,7 +45,7 @@ class CudaGraphDecoder:
         self._logits: torch.Tensor | None = None
         self._steps = 0
         self._can_capture = model.device.type == "cuda"
-        cache.zero_unwritten(cache.get_seq_length())
+        self._read_end = cache.get_seq_length()
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
         """Append a token (1, 1) and return the logits (vocabulary,) of the next one. They are valid until the next step.
@@ -50,6 +55,8 @@ class CudaGraphDecoder:
         """
         index = self._cache.get_seq_length()
         self._cache.advance()
+        if index >= self._read_end:
+            self._move_read_end(index)
         self._ids.copy_(ids)
         self._positions.fill_(index + self._rope_delta)
         self._write_slot.fill_(index)
@@ -69,8 +76,19 @@ class CudaGraphDecoder:
             logits = self._forward()
         return logits
 
+    def _move_read_end(self, index: int) -> None:
+        """Let the steps read at least up to `index`, and twice as many tokens of question and reply as before.
+
+        So a long reply moves the end a few times, each of which takes a capture.
+        """
+        tokens = max(index + 1 - self._prefix, 2 * (self._read_end - self._prefix) if self._graph else 0)
+        steps = math.ceil(tokens / READ_STEP_TOKENS)
+        end = min(self._cache.capacity, self._prefix + steps * READ_STEP_TOKENS)
+        self._cache.zero_unwritten(index, end)
+        self._read_end, self._graph = end, None
+
     def _forward(self) -> torch.Tensor:
-        self._cache.set_write_slot(self._write_slot)
+        self._cache.set_write_slot(self._write_slot, self._read_end)
         try:
             out = self._model.model.language_model(
                 input_ids=self._ids,
@@ -109,7 +127,7 @@ class CudaGraphDecoder:
                 "decoding remains eager: the captured graph differs by %.3f standard deviations of the logits", difference
             )
             return
-        self._graph, self._logits = graph, logits
+        self._can_capture, self._graph, self._logits = True, graph, logits
 
 
 @functools.cache

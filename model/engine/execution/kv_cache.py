@@ -27,6 +27,8 @@ class PreallocatedKVCacheLayer(CacheLayerMixin):
         self.length = 0
         self.write_slot: torch.Tensor | None = None
         """Position of the next token in steps of fixed shape, int64 (1,) on the device. `length` is constant then."""
+        self.read_end = capacity
+        """Number of positions that such a step reads."""
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Allocate the tensors. Heads, head size, dtype and device come from the first states."""
@@ -46,7 +48,7 @@ class PreallocatedKVCacheLayer(CacheLayerMixin):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append states of shape (1, KV heads, n, head size), and return views of the filled positions.
 
-        With a `write_slot`, write one token there and return the whole tensors.
+        With a `write_slot`, write one token there and return views of the first `read_end` positions.
 
         Raises:
             ContextOverflow: the states do not fit. The cache is unchanged.
@@ -57,7 +59,7 @@ class PreallocatedKVCacheLayer(CacheLayerMixin):
         if self.write_slot is not None:
             self.keys.index_copy_(2, self.write_slot, key_states)
             self.values.index_copy_(2, self.write_slot, value_states)
-            return self.keys, self.values
+            return self.keys[:, :, : self.read_end], self.values[:, :, : self.read_end]
         end = self.length + key_states.shape[-2]
         if end > self.capacity:
             raise ContextOverflow(f"The context of {self.capacity} tokens is full; ask a shorter question.")
@@ -148,16 +150,19 @@ class PreallocatedCache(Cache):
             layer.move_to(home, length)
         self._homes = []
 
-    def zero_unwritten(self, length: int) -> None:
-        """Zero all positions from `length` on. Attention reads them before it masks them, so they must not be NaN."""
+    def zero_unwritten(self, length: int, end: int | None = None) -> None:
+        """Zero the positions from `length` to `end`. Attention reads them before it masks them, so they must not be NaN."""
         for layer in self._attention:
-            layer.keys[:, :, length:] = 0
-            layer.values[:, :, length:] = 0
+            layer.keys[:, :, length:end] = 0
+            layer.values[:, :, length:end] = 0
 
-    def set_write_slot(self, slot: torch.Tensor | None) -> None:
-        """Write the following tokens to position `slot`, int64 (1,). None: append again."""
+    def set_write_slot(self, slot: torch.Tensor | None, read_end: int | None = None) -> None:
+        """Write the following tokens to position `slot`, int64 (1,), and read the first `read_end` positions, by default all.
+
+        None: append again.
+        """
         for layer in self._attention:
-            layer.write_slot = slot
+            layer.write_slot, layer.read_end = slot, read_end or self.capacity
 
     def advance(self) -> None:
         """Count one more filled position: the one that `write_slot` selects.

@@ -10,10 +10,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from longview.model.engine import loading
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
+from longview.model.engine.checkpoints.layer_types import read_layer_types
 from longview.model.engine.execution import cuda_graph
 from longview.model.engine.execution.cuda_graph import MIN_EAGER_STEPS, CudaGraphDecoder
-from longview.model.engine.execution.kv_cache import PreallocatedKVCacheLayer
+from longview.model.engine.execution.kv_cache import PreallocatedCache, PreallocatedKVCacheLayer
+from longview.model.engine.execution.prefill import append_tokens
 from longview.model.engine.generation.decoding import GenerationConfig
 from longview.model.engine.kernels.attention import attend_fixed
 from longview.model.engine.local import LocalEngine
@@ -22,7 +25,8 @@ from longview.model.errors import ContextOverflow
 from tests.model.engine.execution.test_prefill import QUESTION, both, open_session, random_frames  # noqa: F401 (a fixture)
 from tests.model.engine.kernels.test_attention import definition, states
 from tests.support.hf_reference import HFReference
-from tests.support.random_checkpoints import save_random_checkpoint
+from tests.support.random_checkpoints import ROPE, random_model, save_random_checkpoint
+from tests.support.tensor_memory import TensorMemory
 
 
 @pytest.fixture
@@ -57,6 +61,8 @@ def test_replies_do_not_depend_on_earlier_questions(fixed_engine: LocalEngine, m
         return call(self, ids)
 
     monkeypatch.setattr(CudaGraphDecoder, "__call__", count_and_call)
+    # The end of what is read is moved while a reply goes on.
+    monkeypatch.setattr(cuda_graph, "READ_STEP_TOKENS", 16)
     questions = ["How many events are in the video? Tell me at length, please.", QUESTION, QUESTION]
     replies = [list(session.tokens(question, GenerationConfig(24))) for question in questions]
     assert set(step_lengths) == {1} and len(step_lengths) >= 60
@@ -180,6 +186,45 @@ def test_a_replayed_graph_continues_as_eager_steps(
     # Eager steps, and the last ones by replay: one eager step and one capture precede them.
     assert len(outputs) == len(decode_steps(session, captures=False)) + MIN_EAGER_STEPS + 2
     assert len(captured) == 1
+
+
+def test_a_graph_is_captured_again_where_a_reply_reaches_the_end_of_what_it_reads(
+    session: LocalSession, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_graph, "READ_STEP_TOKENS", MIN_EAGER_STEPS + 2)
+    forward = CudaGraphDecoder._forward
+    calls: list[tuple[CudaGraphDecoder, torch.Tensor]] = []
+    captured: list[torch.Tensor] = []
+
+    def record(decoder: CudaGraphDecoder) -> torch.Tensor:
+        calls.append((decoder, forward(decoder)))
+        return calls[-1][1]
+
+    monkeypatch.setattr(CudaGraphDecoder, "_forward", record)
+    cuda.end = lambda: captured.append(calls[-1][1])
+    cuda.replay = lambda: captured[-1].copy_(forward(calls[-1][0]))
+    assert_decodes_as_without_a_capture(session)
+    assert len(captured) == 2
+
+
+@torch.inference_mode()
+def test_a_step_does_not_read_what_a_session_reserves_for_later() -> None:
+    model = random_model(
+        "dense",
+        head_dim=128,
+        num_attention_heads=8,
+        num_key_value_heads=8,
+        rope_parameters=ROPE | {"mrope_section": [24, 20, 20]},
+    ).to(torch.bfloat16)
+    model.set_attn_implementation(dict(loading.ATTENTION))
+    prefix = 300
+    cache = PreallocatedCache(read_layer_types(model.config.get_text_config(), "random"), prefix + 40_000)
+    append_tokens(model, torch.full((1, prefix), 7), cache, 0)
+    decoder = CudaGraphDecoder(model, cache, prefix=prefix, rope_delta=0)
+    decoder(torch.tensor([[5]]))
+    with TensorMemory() as memory:
+        decoder(torch.tensor([[6]]))
+    assert memory.peak_bytes < 20e6
 
 
 def test_a_failed_capture_restores_stream_allocator_and_states(
