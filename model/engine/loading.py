@@ -5,6 +5,7 @@ What is missing is said before any weight is read: kinds of layers, packages of 
 
 import importlib.util
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,14 @@ from safetensors import SafetensorError
 from longview.model.engine.checkpoints.checkpoints import Checkpoint
 from longview.model.engine.checkpoints.layer_types import LINEAR_ATTENTION, read_layer_types
 from longview.model.engine.checkpoints.precision_names import FLOAT32_SHARE, MIN_LARGE_BYTES, Precision
-from longview.model.engine.checkpoints.weight_files import FP8_METHODS, check_formats, check_weights, read_tensors
+from longview.model.engine.checkpoints.weight_files import (
+    FP8_METHODS,
+    StoredTensor,
+    check_formats,
+    check_weights,
+    read_tensors,
+    sizes_in_memory,
+)
 from longview.model.engine.costs.number_formats import format_times
 from longview.model.engine.devices import devices_of, memory_bytes, memory_errors
 from longview.model.engine.execution.visual_inputs import use_indexed_deepstack
@@ -24,6 +32,7 @@ from longview.model.engine.kernels.fp8 import can_multiply_fp8, may_have_fp8_ker
 from longview.model.engine.kernels.linear_attention import use_cpu_linear_attention
 from longview.model.engine.kernels.patch_embedding import use_linear_patch_embedding
 from longview.model.engine.kernels.precision import quantize_linear_layers, use_matrix_vector_products
+from longview.model.engine.placement import WEIGHTS_ADVICE, place_weights
 from longview.model.engine.transformers_names import (
     AutoConfig,
     AutoHfQuantizer,
@@ -32,15 +41,10 @@ from longview.model.engine.transformers_names import (
     transformers_logging,
 )
 from longview.model.engine.weight_checks import check_finite, check_report, check_scales
-from longview.model.errors import InvalidCheckpoint, OutOfMemory
+from longview.model.errors import InvalidCheckpoint
 
 log = logging.getLogger(__name__)
 
-CACHE_RESERVE_BYTES = 4 << 30
-"""Memory that is kept free on a device beside its weights, for activations and the caches of sessions, in bytes. If the weights
-leave less, they are divided over several devices."""
-WEIGHTS_ADVICE = "choose a smaller or a quantised checkpoint, --precision bfloat16 on a CPU, or a server (--server)"
-"""What a user can do if the weights do not fit. A shorter context would not help."""
 LINEAR_ATTENTION_PACKAGES = {"fla": "flash-linear-attention", "causal_conv1d": "causal-conv1d"}
 """Modules with the kernels of linear-attention layers, and their packages. transformers uses torch operations for what is
 missing: the gated delta rule of the first, the convolution of the second (`modeling_qwen3_5`)."""
@@ -95,18 +99,19 @@ def load_model(
         )
     if device_type == "cpu" and precision == "int8" and is_mixture_of_experts(config):
         raise InvalidCheckpoint(f"{checkpoint.name} has experts, which cannot be in 8 bits here; use --precision bfloat16.")
-    dtype = choose_dtype(checkpoint, config, device_type, precision, cache)
-    placement = place_checkpoint(checkpoint, config, dtype, devices_of(device_type))
-    log.info("loading %s (%.1f GB, %s) on %s", checkpoint.name, loaded_bytes(checkpoint, config, dtype) / 1e9, dtype, placement)
+    check_weights(checkpoint)
+    tensors = read_tensors(checkpoint)
+    check_formats(checkpoint, tensors, quantization_of(config).get("quant_method"))
+    float32_bytes = sum(loaded_sizes(tensors, config, torch.float32).values())
+    dtype = choose_dtype(float32_bytes, device_type, precision, cache)
+    placement = place_checkpoint(checkpoint, tensors, config, dtype, devices_of(device_type))
+    size_bytes = sum(loaded_sizes(tensors, config, dtype).values())
+    log.info("loading %s (%.1f GB, %s) on %s", checkpoint.name, size_bytes / 1e9, dtype, placement)
     quantization = quantization_of(config)
     # Experts in FP8 have functions of their own.
     has_plain_experts = is_mixture_of_experts(config) and (not quantization or bool(quantization.get("dequantize")))
-    check_weights(checkpoint)
-    tensors, method = read_tensors(checkpoint), quantization.get("quant_method")
-    check_formats(checkpoint, tensors, method)
-    conversion = expert_conversion(
-        config, tensors, is_fp8=method in FP8_METHODS, is_dequantized=bool(quantization.get("dequantize"))
-    )
+    is_fp8 = quantization.get("quant_method") in FP8_METHODS
+    conversion = expert_conversion(config, tensors, is_fp8=is_fp8, is_dequantized=bool(quantization.get("dequantize")))
     try:
         check_scales(checkpoint, tensors)
         processor = AutoProcessor.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
@@ -147,79 +152,59 @@ def is_mixture_of_experts(config: Any) -> bool:
     return bool(getattr(config.get_text_config(), "num_experts", None))
 
 
-def choose_dtype(
-    checkpoint: Checkpoint, config: Any, device_type: str, precision: Precision, cache: Path | None = None
-) -> torch.dtype:
+def choose_dtype(float32_bytes: int, device_type: str, precision: Precision, cache: Path | None = None) -> torch.dtype:
     """Return the number format in which the weights are loaded.
 
-    `config`: states whether they are de-quantised. `cache`: see `format_times`.
+    `float32_bytes`: size of the weights in float32. `cache`: see `format_times`.
     """
     if device_type != "cpu" or precision in ("bfloat16", "int8"):
         return torch.bfloat16
-    if precision == "float32" or checkpoint.weight_bytes < MIN_LARGE_BYTES:
+    if precision == "float32" or float32_bytes < 2 * MIN_LARGE_BYTES:
         return torch.float32
     free_bytes, _ = memory_bytes(torch.device("cpu"))
-    if loaded_bytes(checkpoint, config, torch.float32) > free_bytes * FLOAT32_SHARE or format_times(cache).is_bfloat16_faster:
-        return torch.bfloat16
-    return torch.float32
+    is_too_large = float32_bytes > free_bytes * FLOAT32_SHARE
+    return torch.bfloat16 if is_too_large or format_times(cache).is_bfloat16_faster else torch.float32
 
 
-def loaded_bytes(checkpoint: Checkpoint, config: Any, dtype: torch.dtype) -> int:
-    """Estimate the size of the weights in memory from that of their files, in bytes."""
+def loaded_sizes(tensors: Mapping[str, StoredTensor], config: Any, dtype: torch.dtype) -> dict[str, int]:
+    """Return the sizes of the tensors of a checkpoint in memory, in bytes, by name."""
     quantization = quantization_of(config)
-    if not quantization:
-        # Published checkpoints are in bfloat16, the demo checkpoint in float32.
-        weight_dtype = getattr(config, "dtype", None) or torch.bfloat16
-        return checkpoint.weight_bytes * dtype.itemsize // weight_dtype.itemsize
-    return checkpoint.weight_bytes * (dtype.itemsize if quantization.get("dequantize") else 1)
+    return sizes_in_memory(
+        tensors,
+        dtype.itemsize,
+        method=quantization.get("quant_method"),
+        is_dequantized=bool(quantization.get("dequantize")),
+    )
 
 
-def place_checkpoint(checkpoint: Checkpoint, config: Any, dtype: torch.dtype, devices: list[torch.device]) -> dict[str, Any]:
+def place_checkpoint(
+    checkpoint: Checkpoint,
+    tensors: Mapping[str, StoredTensor],
+    config: Any,
+    dtype: torch.dtype,
+    devices: list[torch.device],
+) -> dict[str, Any]:
     """Place the weights of a checkpoint; see `place_weights`. De-quantise FP8 weights whose kernels do not run where they are.
 
     Raises:
-        OutOfMemory: all devices together are too small. Nothing was read yet.
+        OutOfMemory: the devices are too small. Nothing was read yet.
     """
-    placement = place_weights(checkpoint.name, loaded_bytes(checkpoint, config, dtype), devices)
+    text = config.get_text_config()
+
+    def place() -> dict[str, Any]:
+        sizes = loaded_sizes(tensors, config, dtype)
+        return place_weights(checkpoint.name, sizes, text.num_hidden_layers, devices, is_tied=bool(config.tie_word_embeddings))
+
+    placement = place()
     quantization = quantization_of(config)
     if quantization.get("quant_method") not in FP8_METHODS or quantization.get("dequantize"):
         return placement
     # The kernels are loaded for one device: no other device of this process may use them later.
-    device_map = placement.get("device_map")
-    used_devices = [device_map[""]] if isinstance(device_map, dict) else devices
-    if can_multiply_fp8(config.get_text_config(), quantization, used_devices):
+    used_devices = list(dict.fromkeys(placement["device_map"].values())) if placement else devices
+    if can_multiply_fp8(text, quantization, used_devices):
         return placement
     _dequantize(checkpoint, config)
-    return place_weights(checkpoint.name, loaded_bytes(checkpoint, config, dtype), devices)
-
-
-def place_weights(name: str, size_bytes: int, devices: list[torch.device]) -> dict[str, Any]:
-    """Return the arguments of `from_pretrained` that place weights on one device or on several; {} for the CPU and Apple's.
-
-    Raises:
-        OutOfMemory: all devices together are too small. Nothing was read yet.
-    """
-    memory = {device: memory_bytes(device) for device in devices}
-    total = sum(total for _, total in memory.values())
-    if size_bytes > total:
-        raise OutOfMemory(
-            f"The weights of {name} take {size_bytes / 1e9:.0f} GB, and the memory of {_describe(devices)} is "
-            f"{total / 1e9:.0f} GB; {WEIGHTS_ADVICE}."
-        )
-    if devices[0].type in ("cpu", "mps"):
-        return {}
-    roomiest = max(devices, key=lambda device: memory[device][0])
-    if len(devices) == 1 or size_bytes + CACHE_RESERVE_BYTES <= memory[roomiest][0]:
-        return {"device_map": {"": roomiest}}
-    room = {device.index: max(0, free - CACHE_RESERVE_BYTES) for device, (free, _) in memory.items()}
-    if size_bytes > sum(room.values()):
-        # accelerate would put the rest on the disk.
-        raise OutOfMemory(
-            f"The weights of {name} take {size_bytes / 1e9:.0f} GB, and {sum(room.values()) / 1e9:.0f} GB are free for weights "
-            f"on {_describe(devices)}; end other programs there, or {WEIGHTS_ADVICE}."
-        )
-    # accelerate divides the layers evenly, so that every device has a similar rest for the caches.
-    return {"device_map": "balanced", "max_memory": room}
+    return place()
 
 
 def quantization_of(config: Any) -> dict[str, Any]:
@@ -254,9 +239,3 @@ def _dequantize(checkpoint: Checkpoint, config: Any) -> None:
     """Let transformers de-quantise the weights of a checkpoint while it loads them."""
     log.warning("%s is de-quantised to bfloat16 and takes twice its size, because there are no FP8 kernels", checkpoint.name)
     config.quantization_config = quantization_of(config) | {"dequantize": True}
-
-
-def _describe(devices: list[torch.device]) -> str:
-    if devices[0].type == "cpu":
-        return "this machine"
-    return "the GPU" if len(devices) == 1 else f"the {len(devices)} GPUs"

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,13 @@ FP8_METHODS = frozenset({"fp8", "mxfp8"})
 """Quantisation methods whose kernels come from the package `kernels`; without it the weights are de-quantised."""
 SCALE_SUFFIX = "_scale_inv"
 """Suffix of the name of a weight in FP8 with which its scale is named."""
+UNUSED_PREFIXES = ("mtp.",)
+"""Beginnings of the names of tensors that are not loaded: layers that predict several tokens at once."""
+BYTES_OF_FORMATS = {
+    "F64": 8, "I64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1,
+    "I8": 1, "U8": 1, "BOOL": 1,
+}  # fmt: skip
+"""Bytes of a number by its format."""
 FLOAT_FORMATS = frozenset({"F64", "F32", "F16", "BF16"})
 FP8_FORMATS = frozenset({"F8_E4M3", "F8_E5M2"})
 SCALE_FORMATS = frozenset({"F8_E8M0", "U8"})
@@ -105,6 +113,28 @@ def check_formats(checkpoint: Checkpoint, tensors: Mapping[str, StoredTensor], m
             raise InvalidCheckpoint(f"{place} is in FP8 and has no scale; {_advice(checkpoint)}.")
         if name.endswith(SCALE_SUFFIX) and name.removesuffix(SCALE_SUFFIX) not in tensors:
             raise InvalidCheckpoint(f"{place} is a scale without its weight; {_advice(checkpoint)}.")
+
+
+def sizes_in_memory(
+    tensors: Mapping[str, StoredTensor], itemsize: int, *, method: str | None = None, is_dequantized: bool = False
+) -> dict[str, int]:
+    """Return the sizes of tensors when they are loaded, in bytes, by name.
+
+    `itemsize`: bytes of a number that is not quantised. `method`, `is_dequantized`: how the weights are quantised in the files,
+    and whether they are de-quantised while they are loaded, as those in FP8 can be.
+    """
+    sizes = {}
+    for name, tensor in tensors.items():
+        count = math.prod(tensor.shape)
+        if name.startswith(UNUSED_PREFIXES) or (is_dequantized and name.endswith(SCALE_SUFFIX)):
+            continue
+        is_plain = tensor.dtype in FLOAT_FORMATS and not name.endswith(SCALE_SUFFIX)
+        # The packages of other methods take what is in the files.
+        if (method is None or method in FP8_METHODS) and (is_plain or is_dequantized):
+            sizes[name] = count * itemsize
+        else:
+            sizes[name] = count * BYTES_OF_FORMATS.get(tensor.dtype, 4)
+    return sizes
 
 
 def _scale_names(name: str) -> tuple[str, ...]:

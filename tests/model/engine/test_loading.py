@@ -14,15 +14,15 @@ from accelerate import dispatch_model
 from safetensors.torch import load_file, save_file
 from transformers.integrations import finegrained_fp8
 
-from longview.model.engine import devices, loading, local
+from longview.model.engine import devices, loading, local, placement
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
+from longview.model.engine.checkpoints.weight_files import read_tensors
 from longview.model.engine.costs.estimates import Estimates
 from longview.model.engine.costs.model_sizes import sizes_of
 from longview.model.engine.devices import choose_device_type, inference, memory_errors
 from longview.model.engine.generation.decoding import GenerationConfig
 from longview.model.engine.kernels import experts
 from longview.model.engine.kernels.fp8 import can_multiply_fp8
-from longview.model.engine.loading import place_weights
 from longview.model.engine.local import LocalEngine
 from longview.model.errors import DeviceNotFound, InvalidCheckpoint, OutOfMemory
 from tests.model.engine.execution.test_prefill import QUESTION, open_session, random_frames
@@ -147,7 +147,7 @@ def test_fp8_kernels_are_tried_before_the_first_question(
     checkpoint = find_checkpoint(str(tmp_path))
     config = loading.load_config(checkpoint)
     loading.prepare_quantization(checkpoint, config, "cuda")
-    loading.place_checkpoint(checkpoint, config, torch.bfloat16, [torch.device("cpu")])
+    loading.place_checkpoint(checkpoint, read_tensors(checkpoint), config, torch.bfloat16, [torch.device("cpu")])
     assert bool(loading.quantization_of(config).get("dequantize")) is not is_usable
     assert ("is de-quantised to bfloat16 and takes twice its size" in caplog.text) is not is_usable
 
@@ -166,10 +166,12 @@ def test_fp8_kernels_are_tried_where_the_weights_go(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(loading, "can_multiply_fp8", try_devices)
     gpus = [torch.device("cuda", index) for index in range(2)]
-    for free_bytes in (8 * GIB, 4 * GIB + checkpoint.weight_bytes * 3 // 4):
-        memory = {gpus[0]: (4 * GIB + checkpoint.weight_bytes * 2 // 3, 24 * GIB), gpus[1]: (free_bytes, 24 * GIB)}
-        monkeypatch.setattr(loading, "memory_bytes", memory.__getitem__)
-        loading.place_checkpoint(checkpoint, config, torch.bfloat16, gpus)
+    tensors = read_tensors(checkpoint)
+    size_bytes = sum(loading.loaded_sizes(tensors, config, torch.bfloat16).values())
+    for free_bytes in (8 * GIB, 4 * GIB + size_bytes * 3 // 4):
+        memory = {gpus[0]: (4 * GIB + size_bytes * 2 // 3, 24 * GIB), gpus[1]: (free_bytes, 24 * GIB)}
+        monkeypatch.setattr(placement, "memory_bytes", memory.__getitem__)
+        loading.place_checkpoint(checkpoint, tensors, config, torch.bfloat16, gpus)
     assert tried_devices == [gpus[1:], gpus]
     monkeypatch.undo()
     # DeepGEMM gives wrong results on several devices, where transformers does without it.
@@ -218,22 +220,6 @@ def test_experts_are_gathered_for_one_token_and_grouped_for_many(
     inputs = plain.inputs(video, QUESTION)
     expected = plain.model.generate(**inputs, do_sample=False, max_new_tokens=6)[0, inputs["input_ids"].shape[1] :]
     assert tokens == expected[: len(tokens)].tolist()
-
-
-def test_weights_are_placed_by_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpus = [torch.device("cuda", index) for index in range(2)]
-    memory = {gpus[0]: (20 * GIB, 24 * GIB), gpus[1]: (23 * GIB, 24 * GIB), torch.device("cpu"): (9 * GIB, 16 * GIB)}
-    monkeypatch.setattr(loading, "memory_bytes", memory.__getitem__)
-    assert place_weights("m", 16 * GIB, gpus) == {"device_map": {"": gpus[1]}}
-    assert place_weights("m", 16 * GIB, gpus[:1]) == {"device_map": {"": gpus[0]}}
-    assert place_weights("m", 30 * GIB, gpus) == {"device_map": "balanced", "max_memory": {0: 16 * GIB, 1: 19 * GIB}}
-    with pytest.raises(OutOfMemory, match="take 39 GB, and 38 GB are free for weights on the 2 GPUs; end other programs"):
-        place_weights("m", 36 * GIB, gpus)
-    assert place_weights("m", 3 * GIB, [torch.device("cpu")]) == {}
-    with pytest.raises(OutOfMemory, match="The weights of m take 64 GB, and the memory of the 2 GPUs is 52 GB"):
-        place_weights("m", 60 * GIB, gpus)
-    with pytest.raises(OutOfMemory, match="memory of this machine is 17 GB; choose a smaller"):
-        place_weights("m", 60 * GIB, [torch.device("cpu")])
 
 
 def test_fullest_device_limits_the_caches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,7 +275,7 @@ def test_packages_of_linear_attention_that_are_missing_are_named(
     save_random_checkpoint(tmp_path, "hybrid")
     monkeypatch.setattr(loading, "devices_of", lambda _: [torch.device("cuda", 0)])
     # The weights are not read.
-    monkeypatch.setattr(loading, "memory_bytes", lambda _: (0, 0))
+    monkeypatch.setattr(placement, "memory_bytes", lambda _: (0, 0))
     find_spec = importlib.util.find_spec
 
     def warning(*installed: str) -> str:
@@ -314,7 +300,7 @@ def test_experts_in_8_bits_are_refused_only_where_the_precision_has_an_effect(
         loading.load_model(checkpoint, "cpu", "int8")
     monkeypatch.setattr(loading, "devices_of", lambda _: [torch.device("cuda", 0)])
     # The weights are not read.
-    monkeypatch.setattr(loading, "memory_bytes", lambda _: (0, 0))
+    monkeypatch.setattr(placement, "memory_bytes", lambda _: (0, 0))
     with pytest.raises(OutOfMemory, match="the memory of the GPU is 0 GB"):
         loading.load_model(checkpoint, "cuda", "int8")
 

@@ -1,8 +1,6 @@
 """Tests of the number formats on a CPU: 8 bits against float32, and the choice between the others."""
 
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +8,7 @@ import torch
 
 from longview.model.engine import loading
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
+from longview.model.engine.checkpoints.weight_files import StoredTensor, sizes_in_memory
 from longview.model.engine.costs.format_times import FormatTimes
 from longview.model.engine.costs.model_sizes import sizes_of
 from longview.model.engine.generation.decoding import GenerationConfig
@@ -82,31 +81,34 @@ def test_demo_checkpoint_gives_nearly_the_same_captions_in_eight_bits(engine: Lo
 
 
 def test_number_format_is_the_faster_one_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    demo = find_checkpoint("demo")
-    large = replace(demo, weight_bytes=2 << 30)
-    config = SimpleNamespace(dtype=torch.bfloat16)
+    small, large = 72 << 20, 4 << 30
     monkeypatch.setattr(loading, "memory_bytes", lambda _: (16 << 30, 32 << 30))
     monkeypatch.setattr(loading, "format_times", lambda _: VNNI_TIMES)
-    assert choose_dtype(large, config, "cpu", "auto") == torch.float32
-    assert choose_dtype(large, config, "cpu", "bfloat16") == torch.bfloat16
-    assert choose_dtype(large, config, "cuda", "auto") == torch.bfloat16
+    assert choose_dtype(large, "cpu", "auto") == torch.float32
+    assert choose_dtype(large, "cpu", "bfloat16") == torch.bfloat16
+    assert choose_dtype(large, "cuda", "auto") == torch.bfloat16
     monkeypatch.setattr(loading, "format_times", lambda _: AMX_TIMES)
-    assert choose_dtype(large, config, "cpu", "auto") == torch.bfloat16
-    assert choose_dtype(large, config, "cpu", "float32") == torch.float32
-    assert choose_dtype(demo, config, "cpu", "auto") == torch.float32
+    assert choose_dtype(large, "cpu", "auto") == torch.bfloat16
+    assert choose_dtype(large, "cpu", "float32") == torch.float32
+    assert choose_dtype(small, "cpu", "auto") == torch.float32
     monkeypatch.setattr(loading, "format_times", lambda _: VNNI_TIMES)
     monkeypatch.setattr(loading, "memory_bytes", lambda _: (6 << 30, 32 << 30))
-    assert choose_dtype(large, config, "cpu", "auto") == torch.bfloat16
+    assert choose_dtype(large, "cpu", "auto") == torch.bfloat16
 
 
-def test_weights_that_are_dequantised_take_four_times_their_file_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "format_times", lambda _: VNNI_TIMES)
-    checkpoint = replace(find_checkpoint("demo"), weight_bytes=2 << 30)
-    config = SimpleNamespace(quantization_config={"quant_method": "fp8", "dequantize": True})
-    monkeypatch.setattr(loading, "memory_bytes", lambda _: (13 << 30, 32 << 30))
-    assert choose_dtype(checkpoint, config, "cpu", "auto") == torch.bfloat16
-    monkeypatch.setattr(loading, "memory_bytes", lambda _: (14 << 30, 32 << 30))
-    assert choose_dtype(checkpoint, config, "cpu", "auto") == torch.float32
-    # Weights that are stored in float32 do not grow.
-    monkeypatch.setattr(loading, "memory_bytes", lambda _: (4 << 30, 32 << 30))
-    assert choose_dtype(checkpoint, SimpleNamespace(dtype=torch.float32), "cpu", "auto") == torch.float32
+def test_sizes_in_memory_follow_from_the_tensors_of_the_files() -> None:
+    def tensor(dtype: str, *shape: int) -> StoredTensor:
+        return StoredTensor(Path("model.safetensors"), dtype, shape)
+
+    tensors = {
+        "lm_head.weight": tensor("BF16", 100, 256),
+        "layers.0.mlp.down_proj.weight": tensor("F8_E4M3", 256, 256),
+        "layers.0.mlp.down_proj.weight_scale_inv": tensor("F32", 2, 2),
+        "mtp.layers.0.weight": tensor("BF16", 4096, 4096),
+    }
+    in_fp8 = sizes_in_memory(tensors, 2, method="fp8")
+    assert in_fp8 == dict(zip(tensors, [51_200, 65_536, 16], strict=False))
+    # The head is in bfloat16 already, so that less than twice the files is taken.
+    dequantized = sizes_in_memory(tensors, 2, method="fp8", is_dequantized=True)
+    assert dequantized == {"lm_head.weight": 51_200, "layers.0.mlp.down_proj.weight": 131_072}
+    assert sizes_in_memory({"a": tensor("BF16", 10), "b": tensor("F32", 10)}, 4) == {"a": 40, "b": 40}
