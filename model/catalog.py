@@ -13,6 +13,8 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 from longview.model.engine.checkpoints.profiles import Profile, find_profile_by_name
 from longview.model.engine.costs.model_shape import ModelShape
 
+FP8_SUFFIX = "-FP8"
+"""Suffix of the names of checkpoints and shapes whose linear layers are in FP8."""
 CATALOG = Path(__file__).with_name("catalog.toml")
 
 
@@ -35,7 +37,7 @@ class PublishedCheckpoint:
     @property
     def is_fp8(self) -> bool:
         """Whether its linear layers are in FP8."""
-        return self.name.endswith("-FP8")
+        return self.name.endswith(FP8_SUFFIX)
 
     @property
     def profile(self) -> Profile:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from longview.core.timeline import Span
-from longview.model.catalog import Catalog, PublishedCheckpoint, PublishedSpeechModel, read_catalog
+from longview.model.catalog import FP8_SUFFIX, Catalog, PublishedCheckpoint, PublishedSpeechModel, read_catalog
 from longview.model.engine.base import REPLY_RESERVE_TOKENS
 from longview.model.engine.costs.expected_speed import expected_speed
-from longview.model.engine.costs.machine import Machine
+from longview.model.engine.costs.machine import CACHE_RESERVE_BYTES, Machine
 from longview.model.engine.execution.frame_batches import CHUNK_TOKENS
 from longview.model.engine.execution.patch_selection import kept_patches_period_s
 from longview.model.engine.planner import token_saving_range
@@ -61,6 +61,8 @@ MIN_CUDA_SPEECH_BYTES = 22 << 30
 """Memory of the GPUs from which the largest speech model is recommended, in bytes; below, the checkpoints need it."""
 MAX_HOST_WEIGHT_SHARE = 0.5
 """Share of the memory of the host that the weights of two checkpoints may have if they are swapped."""
+DIVISIBLE_SHARE = 0.9
+"""Share of the room for weights on several devices that layers can fill: whole layers leave a rest on each device."""
 CLIP_S = CLIP_EVENT_S + 2 * MARGIN_S
 """Length of a clip in which a span is refined or verified, in seconds."""
 HOUR = VideoInfo(
@@ -112,8 +114,9 @@ def recommend(machine: Machine, catalog: Catalog | None = None) -> Recommendatio
     """Return the checkpoints for a machine.
 
     Of all pairs of a general checkpoint and one that locates, the first is that with the best published score on videos; then one
-    that has a grounding checkpoint, whose two fit at once, that locates best, and that is not in FP8. Captions of an hour should
-    take at most an hour, and to locate a query in it half an hour. Without such a pair the general checkpoint locates, too.
+    that has a grounding checkpoint, whose two fit at once, that locates best, and that is not in FP8. Where FP8 has no kernels,
+    its files are de-quantised, and take as much memory as those in bfloat16. Captions of an hour should take at most an hour, and
+    to locate a query in it half an hour. Without such a pair the general checkpoint locates, too.
     """
     catalog = catalog or read_catalog()
     limits = _MachineLimits(machine, catalog)
@@ -156,17 +159,27 @@ class _MachineLimits:
 
     def __init__(self, machine: Machine, catalog: Catalog) -> None:
         self._machine, self._speech_models = machine, catalog.speech_models
-        self._shapes = {name: shape.in_float32() if machine.uses_float32 else shape for name, shape in catalog.shapes.items()}
+        self._shapes = {}
+        for one in catalog.checkpoints:
+            shape = catalog.shapes[one.shape]
+            if one.is_fp8 and not machine.runs_fp8:
+                twin = catalog.shapes.get(one.shape.removesuffix(FP8_SUFFIX))
+                shape = twin or shape.dequantized()
+            self._shapes[one.shape] = shape.in_float32() if machine.uses_float32 else shape
         device_bytes = sum(machine.device_bytes) - self._speech_bytes()
         self._usable_bytes = int(USABLE_SHARES.get(machine.device_type, USABLE_DEVICE_SHARE) * device_bytes)
 
     def holds(self, checkpoint: PublishedCheckpoint) -> bool:
-        """Whether the devices have the memory for a checkpoint alone. FP8 weights would be de-quantised without kernels."""
-        has_kernels = not checkpoint.is_fp8 or self._machine.multiplies_fp8
+        """Whether the devices have the memory for a checkpoint alone, and for its layers where they are divided."""
+        weight_bytes = self._shapes[checkpoint.shape].weight_bytes
+        if len(self._machine.device_bytes) > 1 and weight_bytes + CACHE_RESERVE_BYTES > max(self._machine.device_bytes):
+            room_bytes = sum(max(0, size - CACHE_RESERVE_BYTES) for size in self._machine.device_bytes)
+            if weight_bytes > DIVISIBLE_SHARE * room_bytes:
+                return False
         # A question may need a long window. A query is located in windows of captions.
         min_tokens = MIN_ACCELERATOR_TOKENS if checkpoint.profile.capabilities.answers else SHARED_TOKENS
         min_tokens = MIN_CONTEXT_TOKENS.get(self._machine.device_type, min_tokens)
-        return has_kernels and self.context_tokens(checkpoint) >= min_tokens
+        return self.context_tokens(checkpoint) >= min_tokens
 
     def hold_together(self, model: PublishedCheckpoint, grounding: PublishedCheckpoint) -> bool:
         """Whether both fit at once; see `longview.model.engine.weight_swapping.fit_together`."""

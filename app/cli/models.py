@@ -45,6 +45,7 @@ def models(context: Context) -> None:
     Example: longview models
     """
     from longview.app.models.advice import describe_machine, describe_recommendation, installed_speech_models, recommend_here
+    from longview.app.models.fp8_package import installable_fp8_package
 
     incomplete = incomplete_checkpoints()
     checkpoints: Sequence[LocalModel] = ()
@@ -52,8 +53,9 @@ def models(context: Context) -> None:
         checkpoints = local_models(context.settings)
         recommendation = recommend_here(context.settings)
         recommended = schemas.RecommendationOut.of(recommendation)
+        requirement = installable_fp8_package(recommendation.machine)
         names = {model.checkpoint.name for model in checkpoints} | installed_speech_models(recommendation)
-        advice = [describe_machine(recommendation.machine), *describe_recommendation(recommendation, names)]
+        advice = [describe_machine(recommendation.machine), *describe_recommendation(recommendation, names, requirement)]
     except LocalEngineUnavailable as error:
         recommended, advice = schemas.RecommendationOut.without_speed(str(error)), [str(error)]
     document = schemas.ModelsDocument(
@@ -127,8 +129,10 @@ def _recommended_names(context: Context) -> tuple[str, ...]:
 
 def _pull(context: Context, names: Sequence[str], *, update: bool) -> tuple["PullResult", ...]:
     """Pull models by their names: state on stderr what is transferred, with the licenses, then show the progress."""
+    from longview.app.models.fit import fit_warnings
+
     plan = plan_pulls(names, update=update)
-    write_err(_plan_text(plan))
+    write_err("\n".join([_plan_text(plan), *fit_warnings(plan, context.settings)]))
     try:
         return context.follow(pull_models(plan))
     except (KeyboardInterrupt, Cancelled):

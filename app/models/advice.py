@@ -47,8 +47,14 @@ def _measurement_text(machine: Machine) -> str:
     return f" Its speed was measured on {time_text}, and is measured again when processor, threads or PyTorch are others."
 
 
-def describe_recommendation(recommendation: Recommendation, installed: Collection[str]) -> list[str]:
-    """Return sentences about a recommendation. `installed`: the names of the models that are on the machine."""
+def describe_recommendation(
+    recommendation: Recommendation, installed: Collection[str], fp8_requirement: str | None = None
+) -> list[str]:
+    """Return sentences about a recommendation.
+
+    `installed`: the names of the models that are on the machine. `fp8_requirement`: what pip would have to install for FP8; None
+    if it has no such version.
+    """
     model, grounding, speech = recommendation.model, recommendation.grounding, recommendation.speech
     if model is None or recommendation.captions_s is None or recommendation.locate_s is None:
         return [
@@ -69,10 +75,14 @@ def describe_recommendation(recommendation: Recommendation, installed: Collectio
         f"{captions}{longer}; to locate something in it takes about {_minutes(recommendation.locate_s)} the first time. Speech "
         "and text on screen are searchable before that."
     )
-    if model.is_fp8 and not recommendation.machine.has_fp8_kernels:
+    machine = recommendation.machine
+    if machine.multiplies_fp8 and not machine.has_fp8_kernels and fp8_requirement is not None:
         lines.append(
-            "FP8 needs the package kernels (pip install kernels), which fetches code from the hub when it is first used."
+            f"With the package kernels (pip install '{fp8_requirement}'), which fetches code from the hub when it is first used, "
+            "files in FP8 take half the memory here, so that a larger checkpoint may fit."
         )
+    elif model.is_fp8 and not machine.runs_fp8:
+        lines.append("FP8 runs de-quantised here, which takes twice the memory of its files.")
     sizes = _sizes(recommendation)
     missing_bytes = sum(size for name, size in sizes.items() if name not in installed)
     result = f"downloads {_gigabytes(missing_bytes)}" if missing_bytes else "finds all of it here"

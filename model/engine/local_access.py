@@ -57,6 +57,28 @@ def choose_device_type(requested: str | None) -> str:
     return devices.choose_device_type(requested)
 
 
+def keeps_fp8(device_type: str) -> bool:
+    """Whether weights in FP8 may stay in FP8 on a type of device that `choose_device_type` returned."""
+    if device_type != "cuda":
+        return False
+    require_transformers()
+    from longview.model.engine.kernels.fp8 import may_have_fp8_kernels
+
+    return may_have_fp8_kernels(device_type)
+
+
+def kernels_requirement() -> str:
+    """Return what pip is asked for to install the FP8 kernels, in the versions that transformers accepts.
+
+    Raises:
+        LocalEngineUnavailable: as for `load_engine`.
+    """
+    require_transformers()
+    from longview.model.engine.transformers_names import KERNELS_MAX_VERSION, KERNELS_MIN_VERSION
+
+    return f"kernels>={KERNELS_MIN_VERSION},<{KERNELS_MAX_VERSION}"
+
+
 @dataclass(frozen=True)
 class DeviceFacts:
     """The device that a model on this machine would have."""

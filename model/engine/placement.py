@@ -11,12 +11,10 @@ from typing import Any
 
 import torch
 
+from longview.model.engine.costs.machine import CACHE_RESERVE_BYTES
 from longview.model.engine.devices import memory_bytes
 from longview.model.errors import OutOfMemory
 
-CACHE_RESERVE_BYTES = 4 << 30
-"""Memory that is kept free on a device beside its weights, for activations and the caches of sessions, in bytes. If the weights
-leave less, they are divided over several devices."""
 WEIGHTS_ADVICE = "choose a smaller or a quantised checkpoint, --precision bfloat16 on a CPU, or a server (--server)"
 """What a user can do if the weights do not fit. A shorter context would not help."""
 VISION, LANGUAGE, HEAD = "model.visual", "model.language_model", "lm_head"

@@ -23,14 +23,16 @@ from transformers.integrations.moe import ExpertsInterface, batched_mm_experts_f
 from transformers.quantizers import AutoHfQuantizer
 from transformers.quantizers.auto import AutoQuantizationConfig
 from transformers.utils import logging as transformers_logging
+from transformers.utils.import_utils import KERNELS_MAX_VERSION, KERNELS_MIN_VERSION, is_kernels_available
 from transformers.video_utils import VideoMetadata
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
 
 __all__ = [
-    "AttentionInterface", "AutoConfig", "AutoHfQuantizer", "AutoModelForImageTextToText", "AutoProcessor",
-    "AutoQuantizationConfig", "Cache", "CacheLayerMixin", "ExpertsInterface", "FP8Experts", "FP8Linear", "Fp8Dequantize",
-    "LinearAttentionLayer", "LogitsProcessorList", "MinPLogitsWarper", "TemperatureLogitsWarper", "TopKLogitsWarper",
-    "TopPLogitsWarper", "Transpose", "VideoMetadata", "WeightConverter", "batched_mm_experts_forward",
-    "get_checkpoint_conversion_mapping", "get_vision_interpolation_indices_and_weights", "get_vision_position_ids",
-    "grouped_mm_experts_forward", "register_checkpoint_conversion_mapping", "replace_with_fp8_linear", "transformers_logging",
+    "KERNELS_MAX_VERSION", "KERNELS_MIN_VERSION", "AttentionInterface", "AutoConfig", "AutoHfQuantizer",
+    "AutoModelForImageTextToText", "AutoProcessor", "AutoQuantizationConfig", "Cache", "CacheLayerMixin", "ExpertsInterface",
+    "FP8Experts", "FP8Linear", "Fp8Dequantize", "LinearAttentionLayer", "LogitsProcessorList", "MinPLogitsWarper",
+    "TemperatureLogitsWarper", "TopKLogitsWarper", "TopPLogitsWarper", "Transpose", "VideoMetadata", "WeightConverter",
+    "batched_mm_experts_forward", "get_checkpoint_conversion_mapping", "get_vision_interpolation_indices_and_weights",
+    "get_vision_position_ids", "grouped_mm_experts_forward", "is_kernels_available", "register_checkpoint_conversion_mapping",
+    "replace_with_fp8_linear", "transformers_logging",
 ]  # fmt: skip

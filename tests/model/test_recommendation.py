@@ -3,17 +3,20 @@
 from dataclasses import astuple, replace
 
 import pytest
+import torch
 
 from benchmarks.estimates.estimate_shapes import shape_costs
+from benchmarks.shapes import shape_model
 from longview.model.catalog import read_catalog
+from longview.model.engine import placement
 from longview.model.engine.costs.machine import Machine
 from longview.model.engine.costs.machine_speed import measure_machine
 from longview.model.recommendation import recommend
 
 GIB = 2**30
 LAPTOP = Machine("cpu", "a laptop", (16 * GIB,), 16 * GIB, cores=2, flops_per_s=400e9, bytes_per_s=12e9)
-ONE_GPU = Machine("cuda", "a card", (24 * GIB,), 64 * GIB, 16, 165e12, 1e12, multiplies_fp8=True)
-EIGHT_GPUS = Machine("cuda", "a card", (80 * GIB,) * 8, 1024 * GIB, 64, 800e12, 3e12, multiplies_fp8=True)
+ONE_GPU = Machine("cuda", "a card", (24 * GIB,), 64 * GIB, 16, 165e12, 1e12, multiplies_fp8=True, has_fp8_kernels=True)
+EIGHT_GPUS = Machine("cuda", "a card", (80 * GIB,) * 8, 1024 * GIB, 64, 800e12, 3e12, multiplies_fp8=True, has_fp8_kernels=True)
 
 
 def test_machine_without_a_gpu_gets_the_smallest_checkpoint_and_its_time() -> None:
@@ -51,6 +54,34 @@ def test_time_on_a_gpu_follows_from_the_context_that_the_engine_would_choose() -
     replies_s = (21 + 8) * 300 * token_bytes / (1e12 / 2.5)
     captions_s = (dense_flops + attention_flops) / (165e12 / 2.5) + replies_s
     assert recommendation.captions_s == pytest.approx(captions_s, rel=0.05)
+
+
+CARDS = (
+    (12,), (16,), (24,), (32,), (48,), (80,), (141,), (24, 24), (24, 16), (48, 24), (24, 48), (24,) * 4, (80, 80), (80,) * 8,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("has_kernels", [False, True])
+@pytest.mark.parametrize("cards", CARDS, ids=str)
+def test_what_is_recommended_can_be_placed(monkeypatch: pytest.MonkeyPatch, cards: tuple[int, ...], has_kernels: bool) -> None:
+    device_bytes = tuple(size * GIB for size in cards)
+    machine = replace(ONE_GPU, device_bytes=device_bytes, host_bytes=1024 * GIB, has_fp8_kernels=has_kernels)
+    recommendation = recommend(machine)
+    gpus = [torch.device("cuda", index) for index in range(len(cards))]
+    # The driver and the desktop take a little of each card.
+    memory = {gpu: (int(0.98 * size), size) for gpu, size in zip(gpus, device_bytes, strict=True)}
+    monkeypatch.setattr(placement, "memory_bytes", memory.__getitem__)
+    for checkpoint in filter(None, (recommendation.model, recommendation.grounding)):
+        model = shape_model(checkpoint.shape.removesuffix("-FP8"), "meta", torch.bfloat16)
+        layers = model.config.get_text_config().num_hidden_layers
+        is_halved = checkpoint.is_fp8 and has_kernels
+        sizes = {name: weights.nbytes // (2 if is_halved else 1) for name, weights in model.named_parameters()}
+        assert placement.place_weights(checkpoint.name, sizes, layers, gpus)["device_map"]
+
+
+def test_fp8_without_kernels_is_not_chosen_where_bfloat16_takes_as_much() -> None:
+    model = recommend(replace(ONE_GPU, has_fp8_kernels=False)).model
+    assert model is not None and not model.is_fp8
 
 
 def test_a_gpu_without_fp8_and_with_little_host_memory_gets_what_it_can_hold() -> None:

@@ -9,6 +9,10 @@ import psutil
 from longview.model.engine.costs.format_times import FormatTimes, kept_times, load_per_core, times_measured_at
 from longview.model.engine.costs.machine_cache import processor_name
 
+CACHE_RESERVE_BYTES = 4 << 30
+"""Memory that is kept free on a device beside its weights, for activations and the caches of sessions, in bytes. If the weights
+leave less, they are divided over several devices."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -28,11 +32,16 @@ class Machine:
     multiplies_fp8: bool = False
     """Whether its devices multiply FP8 weights."""
     has_fp8_kernels: bool = False
-    """Whether the package with the kernels for it is installed."""
+    """Whether the package with the kernels for it is installed, in a version that transformers accepts."""
     measured_at: datetime | None = None
     """When its speed was measured, in UTC; None if that is unknown, or if it is measured at each call, as on a GPU."""
     uses_float32: bool = False
     """Whether a checkpoint in bfloat16 is loaded in float32, because that is the faster format."""
+
+    @property
+    def runs_fp8(self) -> bool:
+        """Whether weights in FP8 stay in FP8. Elsewhere they are de-quantised when they are loaded."""
+        return self.multiplies_fp8 and self.has_fp8_kernels
 
 
 def kept_cpu_machine(threads: int | None, cache: Path | None) -> Machine | None:

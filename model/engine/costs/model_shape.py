@@ -70,6 +70,13 @@ class ModelShape:
             chunk_bytes_per_token=2 * self.chunk_bytes_per_token,
         )
 
+    def dequantized(self) -> "ModelShape":
+        """Return the cost of a model in FP8 that is de-quantised to bfloat16 while it is loaded.
+
+        Tables and the vision tower are in bfloat16 in the files, too; they are a hundredth of the weights.
+        """
+        return replace(self, weight_bytes=2 * self.weight_bytes, active_bytes=2 * self.active_bytes)
+
     def flops(self, tokens: int, visual: int, tokens_per_patch: int) -> tuple[float, float]:
         """Count the floating-point operations that prefill a prompt of `tokens` tokens, `visual` of them visual.
 

@@ -6,7 +6,6 @@ fetch or compile a kernel. Without the trial, transformers would find that out a
 """
 
 import copy
-import importlib.util
 import logging
 import math
 from collections.abc import Sequence
@@ -15,7 +14,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from longview.model.engine.transformers_names import AutoQuantizationConfig, FP8Experts, FP8Linear, replace_with_fp8_linear
+from longview.model.engine.transformers_names import (
+    AutoQuantizationConfig,
+    FP8Experts,
+    FP8Linear,
+    is_kernels_available,
+    replace_with_fp8_linear,
+)
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +37,8 @@ FP8_TOLERANCE = 0.1
 
 
 def may_have_fp8_kernels(device_type: str) -> bool:
-    """Whether there can be FP8 kernels for a type of device. Nothing is loaded yet."""
-    return device_type == "cuda" and importlib.util.find_spec("kernels") is not None
+    """Whether there can be FP8 kernels for a type of device: `kernels` is installed in a version that transformers accepts."""
+    return device_type == "cuda" and bool(is_kernels_available())
 
 
 def can_multiply_fp8(config: Any, quantization: dict[str, Any], devices: Sequence[torch.device]) -> bool:

@@ -34,7 +34,6 @@ model large-v3-turbo (1.6 GB).
 The two checkpoints take turns on the GPU: one is in the memory of the host while the other works.
 The captions of one hour of video take about 20 min; to locate something in it takes about 10 min the first time. Speech and \
 text on screen are searchable before that.
-FP8 needs the package kernels (pip install kernels), which fetches code from the hub when it is first used.
 `longview models pull recommended` downloads 22.4 GB and makes them the default.""",
         ),
         (
@@ -45,7 +44,6 @@ Recommended: Qwen/Qwen3.5-397B-A17B-FP8 (399 GB) for captions and questions, MCG
 speech model large-v3-turbo (1.6 GB).
 The captions of one hour of video take about 13 min; to locate something in it takes about 9 min the first time. Speech and \
 text on screen are searchable before that.
-FP8 needs the package kernels (pip install kernels), which fetches code from the hub when it is first used.
 `longview models pull recommended` downloads 418 GB and makes them the default.""",
         ),
     ],

@@ -21,7 +21,7 @@ from longview.model.engine.costs.estimates import Estimates
 from longview.model.engine.costs.model_sizes import sizes_of
 from longview.model.engine.devices import choose_device_type, inference, memory_errors
 from longview.model.engine.generation.decoding import GenerationConfig
-from longview.model.engine.kernels import experts
+from longview.model.engine.kernels import experts, fp8
 from longview.model.engine.kernels.fp8 import can_multiply_fp8
 from longview.model.engine.local import LocalEngine
 from longview.model.errors import DeviceNotFound, InvalidCheckpoint, OutOfMemory
@@ -141,6 +141,7 @@ def test_fp8_kernels_are_tried_before_the_first_question(
     write_quantization(tmp_path, quantization | options)
     # A GPU that has FP8, with the package `kernels`, as far as transformers can see.
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(fp8, "is_kernels_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (8, 9))
     monkeypatch.setattr(finegrained_fp8, "_FINEGRAINED_FP8", SimpleNamespace(matmul=kernel, grouped_matmul=experts_kernel))

@@ -8,7 +8,8 @@ import torch
 
 from benchmarks.shapes import shape_model
 from longview.model.engine import placement
-from longview.model.engine.placement import CACHE_RESERVE_BYTES, place_weights
+from longview.model.engine.costs.machine import CACHE_RESERVE_BYTES
+from longview.model.engine.placement import place_weights
 from longview.model.errors import OutOfMemory
 
 GB = 10**9
