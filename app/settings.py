@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     device: str | None = None
     """`cuda`, `xpu`, `mps` or `cpu`; by default the accelerator, where there is one."""
     precision: Precision = "auto"
+    canary: bool = True
+    """Whether a loaded checkpoint must find a plain text likely before it is used; not for random weights."""
     """Number format of the weights on a CPU: `float32`, `bfloat16`, `int8` (linear layers in 8 bits), or `auto`, the faster of
     the first two."""
     cpu_threads: int | None = Field(default=None, ge=1)

@@ -61,7 +61,8 @@ def freed_memory() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def machine_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep measured speeds out of the user's cache; processes that the tests start inherit the variable."""
+    """Keep measured speeds out of the user's cache, and use random weights; processes that the tests start inherit both."""
+    os.environ["LONGVIEW_CANARY"] = "0"
     os.environ["LONGVIEW_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 

@@ -280,6 +280,7 @@ class Runtime:
             settings = self.settings
             return load_engine(
                 checkpoint,
+                has_canary=settings.canary,
                 device=settings.device,
                 cpu_threads=settings.cpu_threads,
                 precision=settings.precision,

@@ -29,16 +29,22 @@ if TYPE_CHECKING:
     from longview.model.engine.local import LocalEngine
 
 
-def load_engine(checkpoint: "Checkpoint", **options: Any) -> "LocalEngine":
+def load_engine(checkpoint: "Checkpoint", *, has_canary: bool = True, **options: Any) -> "LocalEngine":
     """Load a checkpoint; see `longview.model.engine.local.LocalEngine` for the options and further errors.
 
+    `has_canary`: whether it is checked what the weights make of a plain text; see `longview.model.engine.canary.check_canary`.
+
     Raises:
-        LocalEngineUnavailable: a package is missing or cannot be imported.
+        LocalEngineUnavailable: a package is missing or cannot be imported. InvalidCheckpoint: the weights are not understood.
     """
     require_transformers()
+    from longview.model.engine.canary import check_canary
     from longview.model.engine.local import LocalEngine
 
-    return LocalEngine(checkpoint, **options)
+    engine = LocalEngine(checkpoint, **options)
+    if has_canary:
+        check_canary(engine, options.get("cache"))
+    return engine
 
 
 def choose_device_type(requested: str | None) -> str:
