@@ -218,7 +218,9 @@ class Runtime:
         is_first = self._pool is None and self._grounding_pool is None
         other = self.grounding_checkpoint if engine.checkpoint is self.checkpoint else self.checkpoint
         assert other is not None
-        return engine.kv_cache_bytes_beside(other.weight_bytes if is_first else 0) // 2
+        from longview.model.engine.local_access import expected_weight_bytes
+
+        return engine.kv_cache_bytes_beside(expected_weight_bytes(other, engine.device) if is_first else 0) // 2
 
     @property
     def swaps_weights(self) -> bool:
@@ -231,17 +233,17 @@ class Runtime:
         grounding = self.grounding_checkpoint
         if grounding is None or not self._are_both_local:
             return None
-        from longview.model.engine.local_access import choose_device_type, device_count, device_memory_bytes
+        from longview.model.engine import local_access
         from longview.model.engine.weight_swapping import DeviceScheduler, can_swap_weights, fit_together
 
-        device_type = choose_device_type(self.settings.device)
+        device_type = local_access.choose_device_type(self.settings.device)
         checkpoints = (self.checkpoint, grounding)
         fits = fit_together(
-            [checkpoint.weight_bytes for checkpoint in checkpoints],
+            [local_access.expected_weight_bytes(checkpoint, device_type) for checkpoint in checkpoints],
             [checkpoint.kv_bytes_per_token for checkpoint in checkpoints],
-            device_memory_bytes(device_type)[1],
+            local_access.device_memory_bytes(device_type)[1],
         )
-        return DeviceScheduler() if not fits and can_swap_weights(device_type, device_count(device_type)) else None
+        return DeviceScheduler() if not fits and can_swap_weights(device_type, local_access.device_count(device_type)) else None
 
     @property
     def _are_both_local(self) -> bool:

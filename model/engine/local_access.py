@@ -24,6 +24,9 @@ __all__ = [
     "missing_packages_text",
 ]  # fmt: skip
 
+BFLOAT16_BYTES = 2
+"""Bytes of a number in the format that accelerators use."""
+
 if TYPE_CHECKING:
     from longview.model.engine.checkpoints.checkpoints import Checkpoint
     from longview.model.engine.local import LocalEngine
@@ -71,6 +74,20 @@ def keeps_fp8(device_type: str) -> bool:
     from longview.model.engine.kernels.fp8 import may_have_fp8_kernels
 
     return may_have_fp8_kernels(device_type)
+
+
+def expected_weight_bytes(checkpoint: "Checkpoint", device_type: str) -> int:
+    """Return the size of the weights of a checkpoint on an accelerator of a type, in bytes; FP8 may be de-quantised there.
+
+    Raises:
+        InvalidCheckpoint: a file is damaged. LocalEngineUnavailable: as for `load_engine`.
+    """
+    from longview.model.engine.checkpoints.weight_files import FP8_METHODS, read_tensors, sizes_in_memory
+
+    method = checkpoint.quantization
+    is_dequantized = method in FP8_METHODS and not keeps_fp8(device_type)
+    tensors = read_tensors(checkpoint)
+    return sum(sizes_in_memory(tensors, BFLOAT16_BYTES, method=method, is_dequantized=is_dequantized).values())
 
 
 def kernels_requirement() -> str:

@@ -69,10 +69,13 @@ class Checkpoint:
     kv_bytes_per_token: int
     """KV cache size per token over all full-attention layers, at two bytes per number."""
     weight_bytes: int
+    """Size of its files."""
     max_context_tokens: int
     """Maximum context: that of the configuration, or a longer one with YaRN."""
     yarn_factor: float = 1.0
     """YaRN factor of the rotary position embeddings (Peng et al. 2023). 1: no extension."""
+    quantization: str | None = None
+    """The method by which its weights are quantised, such as `fp8`; None: they are not."""
     notice: str | None = None
     """Warning that every user of this checkpoint must see."""
     question_templates: tuple[str, ...] = ()
@@ -240,6 +243,7 @@ def _read_checkpoint(name: str, folder: Path) -> Checkpoint:
         kv_bytes_per_token=2 * 2 * _count_full_layers(text) * int(text.get("num_key_value_heads", heads)) * head_size,
         weight_bytes=sum(path.stat().st_size for path in weights),
         max_context_tokens=int(text.get("max_position_embeddings", 32768)),
+        quantization=(config.get("quantization_config") or {}).get("quant_method"),
     )
 
 

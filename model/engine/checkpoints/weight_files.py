@@ -84,6 +84,8 @@ def read_tensors(checkpoint: Checkpoint) -> dict[str, StoredTensor]:
     """
     tensors: dict[str, StoredTensor] = {}
     for path in sorted(checkpoint.folder.glob("*.safetensors")):
+        if path.name == OOD_DETECTOR_FILE:
+            continue
         for name, tensor in _read_header(path, _advice(checkpoint)).items():
             if name in tensors:
                 raise InvalidCheckpoint(
