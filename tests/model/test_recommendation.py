@@ -43,10 +43,10 @@ def test_time_on_a_gpu_follows_from_the_context_that_the_engine_would_choose() -
     assert recommendation.names == ("Qwen/Qwen3.5-9B-FP8", "MCG-NJU/TimeLens2-4B", "large-v3-turbo")
     # 12 and 9 GB of weights leave no room for a context of each beside a chunk in 24 GiB, and both fit into the host.
     assert recommendation.swaps_weights
-    # Of 24 GiB, 3 are for speech. Nine tenths of the rest, less 11.9 GB of weights and 3.3 GB of a chunk, have room for 119K
-    # tokens of 32 KiB in 0.8 of it. 21 windows of three minutes have 176 patches of 627 tokens, and 13 tokens of a timestamp.
-    patches, tokens_per_patch = 21 * 176, 627
-    tokens = patches * (tokens_per_patch + 13) + 4 * 3600
+    # Of 24 GiB, 3 are for speech. Nine tenths of the rest, less 11.9 GB of weights and 3.5 GB of a chunk, have room for 115K
+    # tokens of 32 KiB in 0.8 of it. 21 windows of three minutes have 176 patches of 576 tokens, and 10 tokens of a timestamp.
+    patches, tokens_per_patch = 21 * 176, 576
+    tokens = patches * (tokens_per_patch + 10) + 4 * 3600
     dense_flops = tokens * 13.9e9 + patches * tokens_per_patch * (3.6e9 + tokens_per_patch * 2e6)
     attention_flops = 65_536 * tokens**2 / 21
     # Each token of a reply reads 9 GB of weights, and the KV cache of its window.

@@ -10,6 +10,13 @@ from longview.video.sampling_plan import SamplingPlan
 
 FLOAT32_BYTES = 4
 """Size of a number in float32, in bytes."""
+VISION_TENSORS = 18
+"""Number of tensors (patches, width of the vision tower) that a layer of it holds at once: rotary positions are in float32."""
+HIDDEN_TENSORS = 9
+"""Number of tensors (tokens, hidden size) that a layer of the language model holds at once."""
+QUERY_TENSORS = 19
+"""Number of tensors (tokens, heads x head size) that its attention holds at once: keys and values are repeated for all heads, and
+the parts of a split past are merged in float32."""
 LINEAR_TENSORS = 12
 """Number of float32 tensors (tokens, value heads, head size) that a linear-attention layer holds at once in torch operations:
 192 KiB per token for Qwen3.5-9B, of which 180 to 196 KB were measured."""
@@ -76,15 +83,22 @@ class Estimates:
 
     @property
     def _chunk_bytes_per_token(self) -> int:
-        patch_values = 3 * self._vision.temporal_patch_size * self._vision.patch_size**2
-        pixels = self._merged_patches * patch_values * (1 + 4 + 4 + self._element_bytes)
-        width = self._vision.intermediate_size + 6 * self._vision.hidden_size
-        vision = self._merged_patches * width * self._element_bytes
-        text = (3 * self._feed_forward_width + 8 * self._text.hidden_size) * self._element_bytes
+        # Pixels, vision tower and language model run one after the other; the largest of them counts. The numbers of tensors that
+        # each holds at once were counted on tensors without data (tests/model/engine/costs/test_chunk_memory.py).
+        patch_values = self._merged_patches * 3 * self._vision.temporal_patch_size * self._vision.patch_size**2
+        pixels = patch_values * (1 + 2 * FLOAT32_BYTES + self._element_bytes)
+        width = self._vision.intermediate_size + VISION_TENSORS * self._vision.hidden_size
+        deepstack = len(getattr(self._vision, "deepstack_visual_indexes", None) or ()) * self._text.hidden_size
+        vision = (self._merged_patches * width + deepstack) * self._element_bytes + patch_values * FLOAT32_BYTES
+        hidden, queries = self._text.hidden_size, self._text.num_attention_heads * self._head_size
+        # Each expert of a token gets a copy of its hidden state, and returns one.
+        copies = 2 * int(getattr(self._text, "num_experts_per_tok", None) or 0) * hidden
+        feed_forward = 3 * self._feed_forward_width + HIDDEN_TENSORS * hidden + copies
+        text = max(feed_forward, QUERY_TENSORS * queries + HIDDEN_TENSORS * hidden) * self._element_bytes
         if self._linear_layers:
             head_size = max(self._text.linear_key_head_dim, self._text.linear_value_head_dim)
             text += LINEAR_TENSORS * self._text.linear_num_value_heads * head_size * FLOAT32_BYTES
-        return int(pixels + max(vision, text))
+        return int(max(pixels, vision, text))
 
     @property
     def weight_bytes(self) -> int:

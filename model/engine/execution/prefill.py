@@ -81,7 +81,7 @@ class Prefill:
     def append_text(self, text: str) -> None:
         """Append text of the chat template."""
         if text:
-            self._prefill(self._tokens(text), None)
+            self._prefill(self._tokens(text))
 
     def append_frames(self, pixels: np.ndarray, times_s: np.ndarray) -> None:
         """Append temporal patches: RGB uint8 (2n, height, width, 3), and times (2n,) on the video's clock."""
@@ -94,7 +94,8 @@ class Prefill:
         )
         # transformers formats the timestamps, so that the prompt equals that of its own processor.
         text = self._processor.replace_video_token({"video_grid_thw": grid, "video_metadata": [metadata]}, 0)
-        self._prefill(self._tokens(text), (self.patchify(pixels), grid))
+        # The pixels are not kept while the language model runs.
+        self._prefill(self._tokens(text), self.encode(self.patchify(pixels), grid), grid)
         self._limit_queue_depth()
         pairs = zip(times_s[::2].tolist(), times_s[1::2].tolist(), milliseconds[::2], milliseconds[1::2], strict=True)
         self._patches += [TemporalPatch(patch_timestamp_s(a, b), first, last) for first, last, a, b in pairs]
@@ -128,16 +129,15 @@ class Prefill:
         ids: torch.Tensor = self._processor.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"][0]
         return ids
 
-    def _prefill(self, ids: torch.Tensor, video: tuple[torch.Tensor, torch.Tensor] | None) -> None:
-        """Prefill tokens (n,). `video`: patches and grid of the frames that the visual tokens represent."""
+    def _prefill(self, ids: torch.Tensor, visual: Any = None, grid: torch.Tensor | None = None) -> None:
+        """Prefill tokens (n,). `visual`, `grid`: output of the vision tower, and grid, of the frames of the visual tokens."""
         language = self._model.model.language_model
         is_visual = ids == self._processor.video_token_id
-        rows, columns = (int(side) // self._merge for side in video[1][0, 1:]) if video else (1, 1)
+        rows, columns = (int(side) // self._merge for side in grid[0, 1:]) if grid is not None else (1, 1)
         positions, self._position = rope_positions(is_visual, rows, columns, start=self._position)
         embeds = language.embed_tokens(send_to_device(ids, self._device)).unsqueeze(0)
         arguments: dict[str, Any] = {}
-        if video:
-            visual = self.encode(*video)
+        if visual is not None:
             if self._ood_detector:
                 # The scores stay on the device until the video ends. Reading them now would make a GPU wait.
                 self._ood_scores.append(self._ood_detector.score_patches(visual.pooler_output.unflatten(0, (-1, rows * columns))))

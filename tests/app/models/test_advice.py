@@ -32,7 +32,7 @@ This machine: a card with 24 GB, 16 cores, 64 GB of memory.
 Recommended: Qwen/Qwen3.5-9B-FP8 (11.9 GB) for captions and questions, MCG-NJU/TimeLens2-4B (8.9 GB) to locate and the speech \
 model large-v3-turbo (1.6 GB).
 The two checkpoints take turns on the GPU: one is in the memory of the host while the other works.
-The captions of one hour of video take about 20 min; to locate something in it takes about 10 min the first time. Speech and \
+The captions of one hour of video take about 18 min; to locate something in it takes about 9 min the first time. Speech and \
 text on screen are searchable before that.
 `longview models pull recommended` downloads 22.4 GB and makes them the default.""",
         ),
