@@ -24,7 +24,6 @@ from longview.core.atomic import atomic_write, sync_file, sync_folder
 from longview.indexing.errors import LibraryUnusable
 from longview.indexing.sqlite.database.database import LOCK
 from longview.indexing.sqlite.database.failures import disk_full, folder_error
-from longview.indexing.sqlite.database.inventory import copies
 from longview.indexing.sqlite.database.pages import INDEX_INTERIOR, INDEX_LEAF, TABLE_LEAF, DatabasePages, Row, Value
 from longview.indexing.sqlite.database.row_rules import broken_columns
 from longview.indexing.sqlite.database.rows import insertion, now
@@ -120,13 +119,12 @@ def dated_path(path: Path, kind: str = "damaged") -> Path:
 def recover(target: Path, source: Path | None = None) -> Recovery:
     """Write what can be read of a database into a new one, and put it in its place; the old one is kept under a dated_path name.
 
-    The caller holds the lock of the library. `source`: the file that is read; by default the database itself, or its copy if a
-    repair or a restore was killed that had deleted the log already.
+    The caller holds the lock of the library. `source`: the file that is read; by default the database itself.
 
     Raises:
         LibraryUnusable: the disk is full, or nothing of the file can be read.
     """
-    source = source or _copy_with_log(target) or target
+    source = source or target
     # Of a database that was deleted, the log may be left.
     source.touch()
     if shutil.disk_usage(target.parent).free < source.stat().st_size * SPACE_FACTOR:
@@ -149,27 +147,17 @@ def recover(target: Path, source: Path | None = None) -> Recovery:
     return recovery
 
 
-def _copy_with_log(target: Path) -> Path | None:
-    """Return the copy that has the log of a database; None unless the log was deleted, and the database was not replaced then."""
-    if not target.exists() or _has_log(target):
-        return None
-    status = target.stat()
-    # `keep` gives the database a second name, or copies it with the time of its last change.
-    state = status.st_size, status.st_mtime_ns
-    same = (copy for copy in copies(target) if (copy.stat().st_size, copy.stat().st_mtime_ns) == state)
-    return next(filter(_has_log, same), None)
-
-
-def _has_log(path: Path) -> bool:
-    log = path.with_name(f"{path.name}-wal")
-    return log.exists() and log.stat().st_size > 0
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def keep(target: Path, kept_copy: Path) -> None:
     """Give the present database and its log a second name, so that at any moment one of them is there."""
+    has_log = _has_content(target.with_name(f"{target.name}-wal"))
     for suffix in ("", "-wal"):
         old, new = target.with_name(target.name + suffix), kept_copy.with_name(kept_copy.name + suffix)
-        if old.exists() and old.stat().st_size:
+        # A log is found by its database, even if that is empty.
+        if _has_content(old) or (has_log and old.exists()):
             try:
                 os.link(old, new)
             except OSError:

@@ -93,7 +93,7 @@ def copied(folder: Path) -> Iterator[Path]:
 
 def library_contents(folder: Path) -> object:
     """Return the videos and captions of a library that is whole; "damaged" for another one, and none if there is none."""
-    if not (folder / DATABASE).exists():
+    if not any((folder / name).exists() for name in (DATABASE, f"{DATABASE}-wal")):
         return None
     with copied(folder) as copy:
         try:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from longview.app.diagnostics.library_check import check
 from longview.app.maintenance.archive import open_backup, read_members
 from longview.app.maintenance.backup import backup
 from longview.app.maintenance.restore import restore
@@ -22,7 +23,6 @@ from longview.indexing.sqlite.database.inventory import vector_count
 from longview.indexing.sqlite.database.schema import MIGRATIONS
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair.copies import schema_version
-from longview.indexing.sqlite.repair.recovery import only_process, recover
 from longview.indexing.sqlite.vectors import VectorIndex
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import probe
@@ -210,34 +210,27 @@ def upgrade(scene: Scene) -> None:
     Library(scene.library)
 
 
-def prepare_damaged_library(scene: Scene) -> None:
-    """Destroy the header of a database, whose log has the last change: the process that wrote it was killed."""
-    library, saved = captioned(scene), scene.folder / "saved"
-    with closing(sqlite3.connect(library.folder / DATABASE)) as db:
+def prepare_deleted_database(scene: Scene) -> None:
+    """Delete a database and leave its log, which has all of it: the process that wrote it was killed."""
+    log = scene.library / f"{DATABASE}-wal"
+    Library(scene.library)
+    with closing(sqlite3.connect(scene.library / DATABASE)) as db:
         # As long as a connection is open, the log is not written into the database.
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        db.execute("SELECT count(*) FROM videos").fetchone()
-        library.rename(VIDEO_ID, "the new title")
-        saved.mkdir()
-        for path in library.folder.glob(f"{DATABASE}*"):
-            if not path.name.endswith("-shm"):
-                shutil.copy(path, saved)
-    shutil.rmtree(library.folder)
-    saved.rename(library.folder)
-    assert (library.folder / f"{DATABASE}-wal").stat().st_size
-    with (library.folder / DATABASE).open("r+b") as file:
-        file.write(bytes(100))
+        db.execute("VACUUM")
+        captioned(scene)
+        content = log.read_bytes()
+    (scene.library / DATABASE).unlink()
+    log.write_bytes(content)
 
 
 @writer(
     "indexing/sqlite/repair/recovery.py",
-    prepare=prepare_damaged_library,
+    prepare=prepare_deleted_database,
     read=lambda scene: {"library": library_contents(scene.library)},
     tidy=keep_house,
 )
 def repair(scene: Scene) -> None:
-    with only_process(scene.library / DATABASE):
-        recover(scene.library / DATABASE)
+    check(demo_settings(scene.library), repair=True)
 
 
 def prepare_vectors(scene: Scene) -> None:
