@@ -6,8 +6,9 @@ from pathlib import Path
 from longview.indexing.errors import LibraryDamaged
 from longview.indexing.records.track import VIDEO_ID
 
-UPLOADS, PROXIES, THUMBNAILS, BACKUPS = "uploads", "proxies", "thumbnails", "backups"
-"""Folders in that of a library: copies of uploaded files, copies for browsers, images of frames, and copies of the database."""
+UPLOADS, PROXIES, THUMBNAILS, BACKUPS, SAMPLE_FILES = "uploads", "proxies", "thumbnails", "backups", "samples"
+"""Folders in that of a library: copies of uploaded files, copies for browsers, images of frames, copies of the database, and the
+sample videos."""
 INDEX_FILE = "vectors.faiss"
 """Name of the file with the vectors; see `longview.indexing.sqlite.vectors`."""
 

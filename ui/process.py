@@ -59,7 +59,7 @@ def serve(app: Longview, port: int | None, *, with_samples: bool = False) -> Non
         server.run()
     finally:
         stopping.set()
-        workers.close(wait_s=MAX_CANCEL_S)
+        workers.close()
         app.close()
 
 
@@ -85,6 +85,15 @@ class _Server(uvicorn.Server):
             # Each round renews the time in the headers of the replies.
             with suppress(TimeoutError):
                 await asyncio.wait_for(is_asked.wait(), TICK_S)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close all connections, and wait for the end of the jobs.
+
+        uvicorn then raises the signal again, and SIGTERM ends the process before `run` returns.
+        """
+        await super().shutdown(sockets)
+        await asyncio.to_thread(self._workers.close, wait_s=MAX_CANCEL_S)
+        self._app.close()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; a second signal ends all connections at once.

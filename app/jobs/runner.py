@@ -157,6 +157,10 @@ class JobRunner:
         self._is_stopping = True
         self._queue.pause_all(owner=this_process(), reason=reason, with_unowned=with_unowned)
 
+    def note_stop(self) -> None:
+        """Note that this process ends as it should while its jobs still run; see `JobQueue.note_stop`."""
+        self._queue.note_stop(this_process())
+
     def run(
         self, job: QueuedJob, *, keep_sessions: bool = True, waits: bool = True, progress: Progress = NO_PROGRESS
     ) -> Generator[PartialResult[Any], None, IndexResult]:

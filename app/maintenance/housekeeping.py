@@ -17,7 +17,7 @@ from longview.app.service import Longview
 from longview.app.serving.upload_cache import delete_left_uploads
 from longview.core.atomic import PARTIAL_PREFIX
 from longview.indexing.errors import LibraryError
-from longview.indexing.library_files import UPLOADS, delete_inside
+from longview.indexing.library_files import SAMPLE_FILES, UPLOADS, delete_inside
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.tracks.removals import RemovedVideo
 
@@ -29,7 +29,7 @@ UNUSED_UPLOADS_KEPT_S = 24 * 3600.0
 """Minimum age of an upload that nothing needs, in seconds: its job may not have been added yet."""
 PARTIAL_KEPT_S = 24 * 3600.0
 """Minimum time since the last change of a temporary file that a process has left, in seconds."""
-DATABASE_AND_VECTORS = re.compile(r"\.(db|db-\w+|before-version-\d+|faiss|json)")
+DATABASE_AND_VECTORS = re.compile(r"\.(db|db-\w+|before-version-\d+|before-version-\d+-\w+|faiss|json)")
 """Suffixes of the temporary files in the library folder itself: of the database, its log and copies, and the vectors."""
 PERIOD_S = 3600.0
 """Time between two rounds of housekeeping of a server, in seconds."""
@@ -74,7 +74,7 @@ def purge_jobs(library: Library) -> None:
         return
     for path in unused_uploads:
         log.info("The upload %s belongs to no video and no job; it is deleted.", path.name)
-        _delete(library, path)
+        _delete(library.folder, path)
 
 
 def partial_paths(folder: Path, *, older_than_s: float) -> list[Path]:
@@ -89,7 +89,7 @@ def partial_paths(folder: Path, *, older_than_s: float) -> list[Path]:
 
 def _partial_paths(folder: Path) -> Iterator[tuple[Path, float]]:
     """Yield temporary files and folders with the times of their last changes, in seconds since the epoch."""
-    for parent in (folder, *(folder / name for name in (UPLOADS, *CACHE_FOLDERS))):
+    for parent in (folder, *(folder / name for name in (UPLOADS, SAMPLE_FILES, *CACHE_FOLDERS))):
         for path, status in _items(parent):
             if not path.name.startswith(PARTIAL_PREFIX):
                 continue
@@ -118,10 +118,16 @@ def _items(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
             yield path, status
 
 
-def _delete(library: Library, path: Path) -> None:
+def delete_partial(folder: Path) -> None:
+    """Delete the temporary files that were left in a library, or in the cache of this machine, more than a day ago."""
+    for path in partial_paths(folder, older_than_s=PARTIAL_KEPT_S):
+        _delete(folder, path)
+
+
+def _delete(folder: Path, path: Path) -> None:
     """Delete a file, or a folder with all that is in it; log what cannot be deleted."""
     try:
-        delete_inside(library.folder, path)
+        delete_inside(folder, path)
     except OSError as error:
         log.info("%s cannot be deleted: %s", path, error.strerror)
 
@@ -132,8 +138,7 @@ def run_housekeeping(library: Library, cache_bytes: int) -> None:
     purge_cleared(library)
     purge_jobs(library)
     delete_left_uploads(library.folder)
-    for path in partial_paths(library.folder, older_than_s=PARTIAL_KEPT_S):
-        _delete(library, path)
+    delete_partial(library.folder)
     limit_caches(library.folder, cache_bytes)
 
 
@@ -148,6 +153,7 @@ def run_hourly(app: Longview, stopping: threading.Event) -> None:
     while True:
         try:
             run_housekeeping(app.parts.library, app.settings.cache_bytes)
+            delete_partial(app.settings.cache)
         except Exception:
             # A fault of one round must not end the others.
             log.exception("The housekeeping of the library failed; it is tried again in an hour.")

@@ -74,9 +74,7 @@ def restore(source: Path, library_folder: Path, *, replace: bool, progress: Prog
             stack.callback(_delete_if_empty, library_folder)
         if {path.name for path in library_folder.iterdir()} <= {LOCK}:
             make_private(library_folder, PRIVATE_FOLDER_MODE)
-        if not replace and any(
-            path.name != LOCK and not path.name.startswith(STAGING_PREFIX) for path in library_folder.iterdir()
-        ):
+        if not replace and not all(_is_left(path, library_folder, manifest) for path in library_folder.iterdir()):
             raise BadRequest(
                 f"{library_folder} is not empty. Name a new folder with --library, or add --replace, which keeps the present "
                 "database under another name."
@@ -96,6 +94,20 @@ def restore(source: Path, library_folder: Path, *, replace: bool, progress: Prog
             report.kept = replace_database(library_folder, staging)
             undo.pop_all()
         return report
+
+
+def _is_left(path: Path, library_folder: Path, manifest: Manifest) -> bool:
+    """Whether a restore of this back-up that was killed has left a file, or all files of a folder, in a new library."""
+    if path.name.startswith(STAGING_PREFIX) or path == library_folder / LOCK:
+        return True
+    if path.is_symlink():
+        return False
+    name = path.relative_to(library_folder).as_posix()
+    if path.is_dir():
+        has_members = any(member_name.startswith(f"{name}/") for member_name in manifest.members)
+        return has_members and all(_is_left(item, library_folder, manifest) for item in path.iterdir())
+    member = manifest.members.get(name)
+    return member is not None and path.name != DATABASE and path.is_file() and _sha256(path) == member.sha256
 
 
 def _delete_file(path: Path, library_folder: Path) -> None:

@@ -18,14 +18,13 @@ from longview.app.serving.preparations import Preparation
 from longview.app.serving.workers import Workers
 from longview.core.atomic import atomic_write
 from longview.core.progress import Progress
+from longview.indexing.library_files import SAMPLE_FILES
 from longview.indexing.records.job import CRASHED
 from longview.indexing.records.video import VideoEntry
 from longview.video.synthetic import render, sample_events
 
 log = logging.getLogger(__name__)
 
-FOLDER = "samples"
-"""Folder of the library with the samples."""
 PENDING = "pending.txt"
 """File beside the samples with the names of those that are not in the queue yet, one per line; empty once all of them are."""
 PACKAGED = Path(__file__).parents[1] / "samples"
@@ -74,7 +73,7 @@ def add_samples(app: Longview, workers: Workers, samples: Sequence[Sample] = SAM
     Pages show what is made. If the first start was interrupted, the next one adds what is missing. A library with other videos
     stays as it is, and so does one from which the user has removed the samples.
     """
-    folder = app.parts.library.folder / FOLDER
+    folder = app.parts.library.folder / SAMPLE_FILES
     pending = _pending_samples(app, folder, samples)
     for number, sample in enumerate(pending):
         preparation = Preparation(sample.title, f"Preparing “{sample.title}”")
@@ -95,13 +94,13 @@ def newest_video(videos: Sequence[VideoEntry]) -> VideoEntry | None:
 
     The words of the narrated sample are found by a first search. `videos`: those of the library, the newest one last.
     """
-    others = [video for video in videos if (video.path.parent.name, video.path.name) != (FOLDER, SHAPES_SAMPLE.name)]
+    others = [video for video in videos if (video.path.parent.name, video.path.name) != (SAMPLE_FILES, SHAPES_SAMPLE.name)]
     return next(reversed(others or videos), None)
 
 
 def resume_samples(app: Longview) -> None:
     """Let the jobs of samples wait for their turn again that were interrupted with their server, and not by their buttons."""
-    folder = app.parts.library.folder / FOLDER
+    folder = app.parts.library.folder / SAMPLE_FILES
     for job in app.parts.library.queue.jobs(ended_limit=0):
         is_interrupted = (job.status, job.reason) == ("paused", STOPPED_JOB) or (job.status, job.error_code) == (
             "failed",

@@ -273,6 +273,9 @@ class Workers:
         for worker in self._workers:
             if worker.ident is not None:
                 worker.join(max(0.0, deadline - time.monotonic()))
+        if any(worker.is_alive() for worker in self._workers):
+            with suppress(LibraryUnusable):
+                self._runner.note_stop()
 
     def _wait_for_change(self, mark: object) -> None:
         """Wait until a job may be there that was not when the library's files had this mark."""

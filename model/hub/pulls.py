@@ -15,7 +15,15 @@ from filelock import FileLock, Timeout
 from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 
-from longview.core.atomic import FULL_DISK_ERRORS, atomic_write, create_folder, replace_file, sync_file, sync_folder
+from longview.core.atomic import (
+    FULL_DISK_ERRORS,
+    PARTIAL_PREFIX,
+    atomic_write,
+    create_folder,
+    replace_file,
+    sync_file,
+    sync_folder,
+)
 from longview.core.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 from longview.model.errors import CacheFull, CacheNotWritable, DamagedDownload
 from longview.model.hub.cache import (
@@ -150,6 +158,9 @@ class _Puller:
         listing = self._listing
         self._blobs.mkdir(parents=True, exist_ok=True)
         self._snapshot.mkdir(parents=True, exist_ok=True)
+        # What a pull has left that was killed. A file in `refs` would count as the name of a commit.
+        for path in self._blobs.parent.rglob(f"{PARTIAL_PREFIX}*"):
+            path.unlink()
         if not has_reference(listing.repo_id, listing.revision):
             # Without it, what an interrupted pull leaves would count as not begun.
             write_reference(listing.repo_id, listing.revision, listing.commit)

@@ -24,7 +24,7 @@ from longview.model.training.losses import Loss
 from longview.model.training.questions import KIND_SHARES, Kind
 from longview.model.training.scenes import MAX_RUNS
 from longview.model.training.scoring import Score, compute_scores
-from longview.model.training.state import delete_state
+from longview.model.training.state import delete_partial_files, delete_state
 from longview.model.training.tokens import Timestamps
 from longview.model.training.trainer import TrainingConfig, train
 
@@ -56,6 +56,7 @@ def run_ablations(folder: Path, size: SizeName, *, steps: int, seeds: int, devic
     Raises:
         TrainingRefused: the folder contains variants of another budget or size. TrainingFailed: see `trainer.train`.
     """
+    delete_partial_files(folder)
     results: list[Result] = []
     for seed in range(seeds):
         for loss, timestamps in VARIANTS:

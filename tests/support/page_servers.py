@@ -63,10 +63,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_server(library: Path, *options: str) -> Iterator[Server]:
-    """Start a server with options, wait until it serves the page, and interrupt it in the end."""
+def running_server(library: Path, *options: str, script: str | None = None, **variables: str) -> Iterator[Server]:
+    """Start a server with options, wait until it serves the page, and interrupt it in the end.
+
+    `script`: Python code that runs in the place of the command line. `variables`: of the environment.
+    """
     words = ["serve", "--port", str(free_port()), *options]
-    with start_command(words, environment(library), stderr=2) as process:
+    with start_command(words, environment(library, **variables), stderr=2, script=script) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()

@@ -146,17 +146,19 @@ class WarmProcess:
 
 
 def start_command(
-    words: Sequence[str], environment: dict[str, str], *, stderr: int | None = None
+    words: Sequence[str], environment: dict[str, str], *, stderr: int | None = None, script: str | None = None
 ) -> "subprocess.Popen[str] | WarmProcess":
     """Start the command line with these words and exactly this environment.
 
-    Its streams are pipes of text, but stderr is the open file `stderr` if one is given.
+    Its streams are pipes of text, but stderr is the open file `stderr` if one is given. `script`: Python code that runs in its
+    place.
     """
     if CAN_FORK:
-        return WarmProcess(words, environment, stderr)
+        return WarmProcess(words, environment, stderr, script)
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     pipes["stderr"] = subprocess.PIPE if stderr is None else stderr
-    return subprocess.Popen([sys.executable, "-m", "app", *words], env=environment, **pipes)
+    code = ["-m", "app"] if script is None else ["-c", script]
+    return subprocess.Popen([sys.executable, *code, *words], env=environment, **pipes)
 
 
 def run_script(script: str, *words: str | Path, timeout_s: float = 120.0) -> "subprocess.CompletedProcess[str]":

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from longview.app.serving.sample import FOLDER, SHAPES_SAMPLE, SLIDES_SAMPLE
+from longview.app.serving.sample import SHAPES_SAMPLE, SLIDES_SAMPLE
+from longview.indexing.library_files import SAMPLE_FILES
 from longview.indexing.sqlite.library import Library
 from tests.support.page_servers import Server, running_server
 
@@ -50,5 +51,5 @@ def test_the_page_answers_while_the_samples_are_made_and_a_killed_start_resumes(
 
         # The slide show can be watched long before all of it is indexed, and meanwhile the other sample joins the queue.
         assert wait_for(watchable) == 200
-        wait_for(lambda: True if (library / FOLDER / SHAPES_SAMPLE.name).exists() else None)
+        wait_for(lambda: True if (library / SAMPLE_FILES / SHAPES_SAMPLE.name).exists() else None)
         assert SHAPES_SAMPLE.title in wait_for(lambda: found if (found := titles_in_queue(library)) and len(found) == 2 else None)

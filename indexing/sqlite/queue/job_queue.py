@@ -58,7 +58,8 @@ class JobQueue:
             ).fetchall()
             dead_owners = gone_owners(db)
             jobs = [without_owner(job) if job.owner in dead_owners else job for job in map(job_from, rows)]
-            ended_jobs = [*(job for job in jobs if job.status == "failed"), *map(job_from, ended_rows)]
+            # The owner of a job that was to be cancelled may be gone.
+            ended_jobs = [*(job for job in jobs if not job.is_unfinished), *map(job_from, ended_rows)]
         ended_jobs.sort(key=lambda job: job.changed_at, reverse=True)
         running = [job for job in jobs if job.status == "running"]
         waiting = [job for job in jobs if job.is_unfinished and job.status != "running"]
@@ -296,6 +297,12 @@ class JobQueue:
         """Return what was asked of a job of this process, without writing."""
         with self._database.connection() as db:
             return read_request(db, job_id, owner)
+
+    def note_stop(self, owner: str) -> None:
+        """Note that a process ends as it should while its jobs still run, so that its end does not count as a crash of them."""
+        with self._database.transaction() as db:
+            # For `release_lost_jobs`, something was committed since.
+            db.execute("UPDATE jobs SET crashes = 0, committed = '' WHERE owner = ? AND status = 'running'", (owner,))
 
     def end(
         self, job_id: int, owner: str, status: JobStatus, *, reason: str = "", error_code: str = "", is_stopped: bool = False

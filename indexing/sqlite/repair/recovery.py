@@ -147,11 +147,17 @@ def recover(target: Path, source: Path | None = None) -> Recovery:
     return recovery
 
 
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
 def keep(target: Path, kept_copy: Path) -> None:
     """Give the present database and its log a second name, so that at any moment one of them is there."""
+    has_log = _has_content(target.with_name(f"{target.name}-wal"))
     for suffix in ("", "-wal"):
         old, new = target.with_name(target.name + suffix), kept_copy.with_name(kept_copy.name + suffix)
-        if old.exists() and old.stat().st_size:
+        # A log is found by its database, even if that is empty.
+        if _has_content(old) or (has_log and old.exists()):
             try:
                 os.link(old, new)
             except OSError:

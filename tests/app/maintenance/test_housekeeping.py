@@ -79,9 +79,10 @@ def aged(path: Path, age_s: float) -> Path:
 def test_only_temporary_files_of_the_library_itself_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library, day_s = Library(tmp_path / "library"), 25 * HOUR_S
     folder = library.folder
-    names = ("a.db", "a.db-wal", "a.before-version-7", "a.faiss", "a.json")
+    names = ("a.db", "a.db-wal", "a.before-version-7", "a.before-version-7-journal", "a.faiss", "a.json")
     own = [cached(folder, f".partial-{name}", 1, unused_s=day_s) for name in names]
-    own += [cached(folder, f"{name}/.partial-x.mp4", 1, unused_s=day_s) for name in ("uploads", "thumbnails", "proxies")]
+    subfolders = ("uploads", "samples", "thumbnails", "proxies")
+    own += [cached(folder, f"{name}/.partial-x.mp4", 1, unused_s=day_s) for name in subfolders]
     left = aged(cached(folder, ".partial-restore-left/uploads/a.mp4", 1, unused_s=day_s).parent, day_s).parent
     aged(left, day_s)
     # A restore that is going on writes its files, but into folders that it made a day ago.

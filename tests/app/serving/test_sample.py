@@ -13,7 +13,6 @@ import pytest
 from longview.app.qa.example_questions import examples_for
 from longview.app.service import Longview
 from longview.app.serving.sample import (
-    FOLDER,
     PACKAGED,
     SAMPLES,
     SHAPES_SAMPLE,
@@ -25,6 +24,7 @@ from longview.app.serving.sample import (
 )
 from longview.app.serving.workers import Workers
 from longview.core.progress import Cancelled, Progress
+from longview.indexing.library_files import SAMPLE_FILES
 from longview.indexing.records.video import VideoEntry
 from longview.video.errors import FFmpegFailed
 from tests.support.app_samples import demo_settings
@@ -203,7 +203,7 @@ def test_a_library_with_other_videos_stays_as_it_is(fresh_app: Longview, tmp_pat
 
 def test_an_older_library_stays_as_it_is(fresh_app: Longview) -> None:
     # Earlier versions had one sample, and no list of what is pending.
-    path = fresh_app.parts.library.folder / FOLDER / FIRST.name
+    path = fresh_app.parts.library.folder / SAMPLE_FILES / FIRST.name
     FIRST.make(path, Progress())
     fresh_app.index(path).result()
     add_and_index(fresh_app, SHORT)

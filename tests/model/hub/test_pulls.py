@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from longview.core.atomic import PARTIAL_PREFIX
 from longview.core.progress import Cancelled, Progress
 from longview.model.engine.checkpoints.checkpoints import DEMO, cached_checkpoints, find_checkpoint
 from longview.model.engine.local import LocalEngine
@@ -24,7 +25,7 @@ from longview.model.errors import (
     InvalidSpeechModel,
     SpeechModelNotFound,
 )
-from longview.model.hub.cache import read_record, repository_folder
+from longview.model.hub.cache import cached_repositories, read_record, repository_folder
 from longview.model.hub.pulls import PullResult, plan_pull, pull
 from longview.model.speech.weights import find_speech_model
 from longview.video.decoding.decoder import Decoder
@@ -62,6 +63,16 @@ def test_pull_is_recorded_and_the_next_one_transfers_nothing(hub: Hub) -> None:
     hub.requests.clear()
     again = pull_now()
     assert again.transferred_bytes == 0 and transfers(hub) == [] and again.plan.newer_commit is None
+
+
+def test_what_a_killed_pull_leaves_does_not_hide_the_model_for_ever(hub: Hub) -> None:
+    hub.add(NAME, dict(FILES))
+    pull_now()
+    # The process was killed before it had written the commit that `main` means.
+    left = repository_folder(NAME) / "refs" / f"{PARTIAL_PREFIX}0123456789abcdef"
+    left.touch()
+    pull_now()
+    assert not left.exists() and cached_repositories() == (NAME,)
 
 
 def test_record_of_a_pull_does_not_outlive_its_files(hub: Hub) -> None:

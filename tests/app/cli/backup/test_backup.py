@@ -199,6 +199,26 @@ def test_a_library_in_use_or_an_interruption_leaves_everything_as_it_was(
     assert contents(library) == before and file_names(library.folder) == names and not (tmp_path / "new" / DATABASE).exists()
 
 
+def test_only_what_a_killed_restore_has_left_counts_as_a_new_folder(archive: Path, library: Library, tmp_path: Path) -> None:
+    (upload,) = (library.folder / "uploads").iterdir()
+    for name, content, is_own in (
+        (f"uploads/{upload.name}", upload.read_bytes(), True),
+        (f"uploads/{upload.name}", b"a file of the user", False),
+        ("uploads/film.mp4", upload.read_bytes(), False),
+        (DATABASE, b"", False),
+    ):
+        folder = tmp_path / "new"
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(content)
+        if is_own:
+            assert restore(archive, folder, replace=False).kept is None
+        else:
+            with pytest.raises(BadRequest, match="is not empty"):
+                restore(archive, folder, replace=False)
+            assert (folder / name).read_bytes() == content
+        shutil.rmtree(folder)
+
+
 def test_a_back_up_of_the_first_library_is_migrated(archive: Path, tmp_path: Path) -> None:
     with closing(sqlite3.connect(FIRST_LIBRARY / DATABASE)) as db:
         version = db.execute("PRAGMA user_version").fetchone()[0]
