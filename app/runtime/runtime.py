@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from longview.app.errors import BadRequest
 from longview.app.models.default_hints import explaining_default
+from longview.app.models.speech_device import expected_speech_device, load_recognizer
 from longview.app.runtime.checks import Checks, decide_checks
 from longview.app.runtime.machine_speeds import MachineSpeeds
 from longview.app.settings import Settings, is_default, read_server_key
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from longview.model.engine.weight_swapping import DeviceScheduler
     from longview.model.screen_text.recognizer import TextRecognizer
     from longview.model.screen_text.weights import TextModel
+    from longview.model.speech.devices import SpeechDevice
     from longview.model.speech.recognizer import SpeechRecognizer
     from longview.model.speech.weights import SpeechModel
     from longview.model.tasks.verifier import Verifier
@@ -329,15 +331,16 @@ class Runtime:
         return self._vectors is not None
 
     @property
+    def speech_device(self) -> "SpeechDevice":
+        """The device of the speech model; before it is loaded, the expected one."""
+        return self._recognizer.device if self._recognizer else expected_speech_device(self.settings)
+
+    @property
     def speech_recognizer(self) -> "SpeechRecognizer":
         """The recogniser of the chosen speech model; the first access loads its weights."""
         with self._lock:
             if self._recognizer is None:
-                from longview.model.speech.recognizer import SpeechRecognizer
-
-                self._recognizer = SpeechRecognizer(
-                    self.speech_model, device=self.settings.device, threads=self.settings.cpu_threads or 0
-                )
+                self._recognizer = load_recognizer(self.speech_model, self.settings)
             return self._recognizer
 
     @functools.cached_property
