@@ -283,28 +283,6 @@ def test_memory_errors_without_a_class_of_their_own_are_recognised(message: str)
         raise RuntimeError("shape mismatch")
 
 
-def test_packages_of_linear_attention_that_are_missing_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    save_random_checkpoint(tmp_path, "hybrid")
-    monkeypatch.setattr(loading, "devices_of", lambda _: [torch.device("cuda", 0)])
-    # The weights are not read.
-    monkeypatch.setattr(loading, "memory_bytes", lambda _: (0, 0))
-    find_spec = importlib.util.find_spec
-
-    def warning(*installed: str) -> str:
-        caplog.clear()
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name: find_spec("json" if name in installed else name))
-        with pytest.raises(OutOfMemory):
-            loading.load_model(find_checkpoint(str(tmp_path)), "cuda")
-        return caplog.text
-
-    assert "pip install flash-linear-attention causal-conv1d\n" in warning()
-    # The gated delta rule is fast with one of them, the convolution is not.
-    assert "pip install causal-conv1d\n" in warning("fla")
-    assert not warning("fla", "causal_conv1d")
-
-
 def test_experts_in_8_bits_are_refused_only_where_the_precision_has_an_effect(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
