@@ -73,8 +73,8 @@ def main(environment: Mapping[str, str], root: Path = Path("/")) -> None:
         check=False,
     )
     if result.returncode:
-        last_line = (result.stderr.strip().splitlines() or [f"pip ended with {result.returncode}"])[-1]
-        reason = "".join(filter(str.isprintable, last_line))[:MAX_REASON_CHARACTERS]
+        lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR:")] or result.stderr.split("\n", 1)
+        reason = "".join(filter(str.isprintable, lines[0]))[:MAX_REASON_CHARACTERS]
         print(
             f"The extra `cuda` could not be installed ({reason}): speech runs on the CPU, and some models are slower. To try "
             "again: .venv/bin/pip install -e '.[cuda]'",
