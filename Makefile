@@ -56,12 +56,16 @@ $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.
 	echo "The bundled speech model could not be installed: name another one with --speech-model (docs/models.md). The rest works."; }
 endef
 
+# Kernels and libraries for a GPU of NVIDIA, where its driver is or LONGVIEW_CUDA=1; they need the torch that is installed.
+INSTALL_CUDA := $(BIN)/python -I installation/install_cuda.py
+
 # A stamp is written only when everything is installed, so an interrupted set-up is taken up again.
 $(VENV)/.run-ready: pyproject.toml requirements.txt constraints.txt | $(VENV)/bin/python
 	@echo "Installing Longview and what it needs; the first time this takes a few minutes."
 	@$(INSTALL_TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,eval]'
 	@$(INSTALL_SPEECH)
+	@$(INSTALL_CUDA)
 	@touch $@
 
 # mypy does not follow an editable installation: it finds the package through this link.
@@ -69,6 +73,7 @@ $(VENV)/.dev-ready: pyproject.toml requirements.txt requirements-dev.txt constra
 	@$(INSTALL_TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,eval]' -r requirements-dev.txt
 	@$(INSTALL_SPEECH)
+	@$(INSTALL_CUDA)
 	@mkdir -p $(VENV)/types && ln -sfn ../.. $(VENV)/types/longview
 	@touch $@ $(VENV)/.run-ready
 

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from longview.app.errors import BadRequest
 from longview.model.engine.checkpoints.precision_names import Precision
+from longview.model.speech.devices import SpeechDeviceChoice
 from longview.video.decoding.backends import BackendName
 from longview.video.probing.guard import Limits
 
@@ -106,6 +107,8 @@ class Settings(BaseSettings):
     """Host memory for KV caches that no longer fit on the device, in bytes. They move back without a second decoding."""
     speech_model: str = "auto"
     """The speech model: `auto` (the bundled one), a folder in CTranslate2's form, or the name of a cached model."""
+    speech_device: SpeechDeviceChoice = "auto"
+    """The device of the speech model: `cpu`, `cuda`, or `auto`: CUDA where `device` is, and the CPU if CUDA cannot be used."""
     speech_language: str | None = None
     """Language of the speech as a code such as `en`; by default it is detected."""
     speech_vocabulary: Path | None = None

@@ -17,6 +17,7 @@ from longview.model.engine.execution.frame_batches import CHUNK_TOKENS
 from longview.model.engine.execution.patch_selection import kept_patches_period_s
 from longview.model.engine.planner import token_saving_range
 from longview.model.engine.weight_swapping import SHARED_TOKENS, USABLE_DEVICE_SHARE, can_swap_weights, fit_together
+from longview.model.speech.devices import CUDA_SPEECH_BYTES, SpeechDevice
 from longview.model.tasks.costs import (
     CAPTIONS_TOKENS,
     CLIP_EVENT_S,
@@ -55,8 +56,6 @@ BUNDLED_SPEECH_SHARE = 0.08
 """Time of the bundled speech model on one core, as a share of the time of the sound (docs/performance.md)."""
 MAX_SPEECH_SHARE = 0.1
 """Longest time of the recommended speech model, as a share of the time of the sound."""
-CUDA_SPEECH_BYTES = 3 << 30
-"""Memory that the largest speech model takes on a GPU while it recognises, in bytes: twice its weights."""
 MIN_CUDA_SPEECH_BYTES = 22 << 30
 """Memory of the GPUs from which the largest speech model is recommended, in bytes; below, the checkpoints need it."""
 MAX_HOST_WEIGHT_SHARE = 0.5
@@ -110,16 +109,19 @@ class Recommendation:
         return tuple(one.name for one in (self.model, self.grounding, self.speech) if one is not None)
 
 
-def recommend(machine: Machine, catalog: Catalog | None = None) -> Recommendation:
+def recommend(machine: Machine, catalog: Catalog | None = None, *, speech_device: SpeechDevice | None = None) -> Recommendation:
     """Return the checkpoints for a machine.
 
     Of all pairs of a general checkpoint and one that locates, the first is that with the best published score on videos; then one
     that has a grounding checkpoint, whose two fit at once, that locates best, and that is not in FP8. Where FP8 has no kernels,
     its files are de-quantised, and take as much memory as those in bfloat16. Captions of an hour should take at most an hour, and
     to locate a query in it half an hour. Without such a pair the general checkpoint locates, too.
+
+    `speech_device`: the device of the speech model; by default that of the checkpoints, if it is CUDA.
     """
     catalog = catalog or read_catalog()
-    limits = _MachineLimits(machine, catalog)
+    has_cuda_speech = (speech_device or machine.device_type) == "cuda"
+    limits = _MachineLimits(machine, catalog, has_cuda_speech=has_cuda_speech)
     speech = limits.speech_model()
     speech_bytes = speech.weight_bytes if speech else 0
     general = [one for one in catalog.checkpoints if one.profile.capabilities.answers and limits.holds(one)]
@@ -157,8 +159,8 @@ def recommend(machine: Machine, catalog: Catalog | None = None) -> Recommendatio
 class _MachineLimits:
     """What a machine can hold, and the time that it needs."""
 
-    def __init__(self, machine: Machine, catalog: Catalog) -> None:
-        self._machine, self._speech_models = machine, catalog.speech_models
+    def __init__(self, machine: Machine, catalog: Catalog, *, has_cuda_speech: bool) -> None:
+        self._machine, self._speech_models, self._has_cuda_speech = machine, catalog.speech_models, has_cuda_speech
         self._shapes = {}
         for one in catalog.checkpoints:
             shape = catalog.shapes[one.shape]
@@ -232,14 +234,14 @@ class _MachineLimits:
 
     def speech_model(self) -> PublishedSpeechModel | None:
         """Return the largest speech model that the GPUs hold, or that the cores run fast enough; None: the bundled one."""
-        if self._machine.device_type == "cuda":
+        if self._has_cuda_speech:
             return self._speech_models[-1] if self._speech_bytes() else self._speech_models[0]
         share = BUNDLED_SPEECH_SHARE / self._machine.cores
         return next((one for one in reversed(self._speech_models) if share * one.relative_cost <= MAX_SPEECH_SHARE), None)
 
     def _speech_bytes(self) -> int:
-        """Return the memory of the GPUs that speech recognition takes. CTranslate2 uses CUDA where there is a GPU."""
-        has_cuda = self._machine.device_type == "cuda"
+        """Return the memory of the checkpoints' GPUs that speech recognition takes, in bytes."""
+        has_cuda = self._has_cuda_speech and self._machine.device_type == "cuda"
         return CUDA_SPEECH_BYTES if has_cuda and sum(self._machine.device_bytes) >= MIN_CUDA_SPEECH_BYTES else 0
 
     def _plan(

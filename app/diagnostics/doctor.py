@@ -22,7 +22,7 @@ from longview.indexing.sqlite.database.failures import is_writable
 from longview.model.engine.checkpoints.checkpoints import DEMO
 from longview.model.engine.checkpoints.weight_files import check_demo
 from longview.model.engine.local_access import device_facts
-from longview.model.errors import InvalidSpeechModel, LocalEngineUnavailable
+from longview.model.errors import DeviceNotFound, InvalidSpeechModel, LocalEngineUnavailable
 from longview.video.ffmpeg import ffmpeg_major_version, ffmpeg_path
 
 MIN_DISK_BYTES = 1 << 30
@@ -90,7 +90,11 @@ def examine(app: Longview) -> Diagnosis:
         facts |= {"speech_model": speech_model.identity, "speech_model_bytes": speech_model.size_bytes}
         if speech_model.folder is None:
             speech_model.read_files()
-    except InvalidSpeechModel as error:
+        if app.parts.runtime.speech_device != "cpu":
+            # Only the trial at loading tells whether CUDA can be used; the log says why it cannot.
+            _ = app.parts.runtime.speech_recognizer
+        facts["speech_device"] = app.parts.runtime.speech_device
+    except (InvalidSpeechModel, DeviceNotFound) as error:
         problems.append(str(error))
     except EXPECTED_ERRORS as error:
         # Everything but speech works without it.

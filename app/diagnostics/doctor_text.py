@@ -42,7 +42,7 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "", facts["notice"]
     if facts.get("grounding_checkpoint"):
         yield "locating", model_name(facts["grounding_checkpoint"])
-    yield "speech model", _model(facts, "speech_model")
+    yield "speech model", _model(facts, "speech_model") + (", on CUDA" if facts.get("speech_device") == "cuda" else "")
     if facts.get("speech_model_missing"):
         yield "", facts["speech_model_missing"]
     yield "text model", _model(facts, "text_model")

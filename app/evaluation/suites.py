@@ -84,12 +84,10 @@ def require_speech_model(app: Longview) -> None:
 
 def words(app: Longview, folder: Path, progress: Progress) -> dict[str, Any]:
     """Measure speech, screen text and quotes on synthetic recordings."""
-    import ctranslate2
-
     evaluation = WordEvaluation(app, folder)
     evaluation.evaluate_all(progress)
-    is_cuda = app.settings.device != "cpu" and ctranslate2.get_cuda_device_count() > 0
-    return {"checkpoint": app.parts.runtime.speech_model.identity, "device": "cuda" if is_cuda else "cpu", **evaluation.report()}
+    recognizer = app.parts.runtime.speech_recognizer
+    return {"checkpoint": recognizer.identity, "device": recognizer.device, **evaluation.report()}
 
 
 def own_labels(app: Longview, file: Path, progress: Progress) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The queue of files to index, as people and other programs operate it."""
+"""The queue of files to index, as users and other programs operate it."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from longview.app.models.speech_device import expected_speech_device
 from longview.app.settings import Settings
 from longview.model.catalog import PublishedCheckpoint, read_catalog
 from longview.model.engine.costs.machine import Machine
@@ -17,7 +18,8 @@ def recommend_here(settings: Settings) -> Recommendation:
     Raises:
         DeviceNotFound: there is no such device as in the settings.
     """
-    return recommend(find_machine(settings.device, threads=settings.cpu_threads, cache=settings.cache))
+    machine = find_machine(settings.device, threads=settings.cpu_threads, cache=settings.cache)
+    return recommend(machine, speech_device=expected_speech_device(settings))
 
 
 def installed_speech_models(recommendation: Recommendation) -> set[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from longview.app.errors import BadRequest
 from longview.app.models.default_hints import explaining_default
+from longview.app.models.speech_device import expected_speech_device, load_recognizer
 from longview.app.runtime.checks import Checks, decide_checks
 from longview.app.runtime.machine_speeds import MachineSpeeds
 from longview.app.settings import Settings, is_default, read_server_key
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from longview.model.engine.weight_swapping import DeviceScheduler
     from longview.model.screen_text.recognizer import TextRecognizer
     from longview.model.screen_text.weights import TextModel
+    from longview.model.speech.devices import SpeechDevice
     from longview.model.speech.recognizer import SpeechRecognizer
     from longview.model.speech.weights import SpeechModel
     from longview.model.tasks.verifier import Verifier
@@ -182,6 +184,7 @@ class Runtime:
         import psutil
 
         from longview.model.engine.sessions import SessionPool
+        from longview.model.speech.devices import CUDA_SPEECH_BYTES
 
         settings = self.settings
         if server is not None:
@@ -195,6 +198,8 @@ class Runtime:
             )
         scheduler = self._scheduler
         local_engine = self._load_engine(checkpoint, scheduler)
+        if local_engine.device == self.speech_device == "cuda" and self._recognizer is None:
+            local_engine.keep_free(CUDA_SPEECH_BYTES)
         memory_bytes, host_bytes = settings.session_memory_bytes, settings.session_host_bytes
         if scheduler is not None:
             # Without room on the host, each swap of the weights would end all sessions.
@@ -260,13 +265,7 @@ class Runtime:
             yield file
         finally:
             if file.has_changed:
-                self._discard_sessions(file.content_hash)
-
-    def _discard_sessions(self, content_hash: str) -> None:
-        """End the sessions of a video whose file was changed while they were opened."""
-        for pool in (self._pool, self._grounding_pool):
-            if pool is not None:
-                pool.discard(content_hash)
+                self.discard_sessions(file.content_hash)
 
     def _contact_engine(self, server: "Server") -> "Engine":
         try:
@@ -332,15 +331,16 @@ class Runtime:
         return self._vectors is not None
 
     @property
+    def speech_device(self) -> "SpeechDevice":
+        """The device of the speech model; before it is loaded, the expected one."""
+        return self._recognizer.device if self._recognizer else expected_speech_device(self.settings)
+
+    @property
     def speech_recognizer(self) -> "SpeechRecognizer":
         """The recogniser of the chosen speech model; the first access loads its weights."""
         with self._lock:
             if self._recognizer is None:
-                from longview.model.speech.recognizer import SpeechRecognizer
-
-                self._recognizer = SpeechRecognizer(
-                    self.speech_model, device=self.settings.device, threads=self.settings.cpu_threads or 0
-                )
+                self._recognizer = load_recognizer(self.speech_model, self.settings)
             return self._recognizer
 
     @functools.cached_property
@@ -393,8 +393,8 @@ class Runtime:
                 self._vectors = VectorIndex(self._library, SentenceEncoder())
             return self._vectors
 
-    def discard_sessions(self) -> None:
-        """End all sessions, because a served model turned out to take less than they send."""
+    def discard_sessions(self, content_hash: str | None = None) -> None:
+        """End all sessions, because a served model takes less than they send, or those of a video whose file was changed."""
         for pool in (self._pool, self._grounding_pool):
             if pool is not None:
-                pool.discard()
+                pool.discard(content_hash)

@@ -3,7 +3,6 @@
 What is missing is said before any weight is read: kinds of layers, packages of a quantised checkpoint, memory.
 """
 
-import importlib.util
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 
 from longview.model.engine.checkpoints.checkpoints import Checkpoint
-from longview.model.engine.checkpoints.layer_types import LINEAR_ATTENTION, read_layer_types
+from longview.model.engine.checkpoints.layer_types import read_layer_types
 from longview.model.engine.checkpoints.precision_names import FLOAT32_SHARE, MIN_LARGE_BYTES, Precision
 from longview.model.engine.checkpoints.weight_files import (
     FP8_METHODS,
@@ -28,6 +27,7 @@ from longview.model.engine.devices import devices_of, memory_bytes, memory_error
 from longview.model.engine.execution.visual_inputs import use_indexed_deepstack
 from longview.model.engine.kernels import attention, experts
 from longview.model.engine.kernels.expert_files import expert_conversion
+from longview.model.engine.kernels.flash_linear_attention import use_linear_attention_kernels
 from longview.model.engine.kernels.fp8 import can_multiply_fp8, may_have_fp8_kernels
 from longview.model.engine.kernels.linear_attention import use_cpu_linear_attention
 from longview.model.engine.kernels.patch_embedding import use_linear_patch_embedding
@@ -45,9 +45,6 @@ from longview.model.errors import InvalidCheckpoint
 
 log = logging.getLogger(__name__)
 
-LINEAR_ATTENTION_PACKAGES = {"fla": "flash-linear-attention", "causal_conv1d": "causal-conv1d"}
-"""Modules with the kernels of linear-attention layers, and their packages. transformers uses torch operations for what is
-missing: the gated delta rule of the first, the convolution of the second (`modeling_qwen3_5`)."""
 ATTENTION = {"text_config": attention.TEXT_ATTENTION, "vision_config": attention.VISION_ATTENTION}
 
 
@@ -86,17 +83,9 @@ def load_model(
     # The application shows progress itself.
     transformers_logging.disable_progress_bar()
     config = load_config(checkpoint)
-    layer_types = read_layer_types(config.get_text_config(), checkpoint.name)
+    # It refuses layers of other kinds.
+    read_layer_types(config.get_text_config(), checkpoint.name)
     prepare_quantization(checkpoint, config, device_type)
-    missing = [name for module, name in LINEAR_ATTENTION_PACKAGES.items() if importlib.util.find_spec(module) is None]
-    if device_type != "cpu" and LINEAR_ATTENTION in layer_types and missing:
-        log.warning(
-            "%s has linear-attention layers, which run in part on torch operations here: they hold about 190 KB per token of a "
-            "chunk (measured for Qwen3.5-9B), and are slower (by how much is not measured); to install their kernels: "
-            "pip install %s",
-            checkpoint.name,
-            " ".join(missing),
-        )
     if device_type == "cpu" and precision == "int8" and is_mixture_of_experts(config):
         raise InvalidCheckpoint(f"{checkpoint.name} has experts, which cannot be in 8 bits here; use --precision bfloat16.")
     check_weights(checkpoint)
@@ -142,6 +131,8 @@ def load_model(
                     is_bfloat16 = format_times(cache).is_bfloat16_faster_than_int8
                     quantize_linear_layers(model, torch.bfloat16 if is_bfloat16 else torch.float32)
                 use_matrix_vector_products(model)
+            else:
+                use_linear_attention_kernels(checkpoint.name, model)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise InvalidCheckpoint(f"{checkpoint.name} cannot be loaded as a video language model: {error}") from error
     return processor, model.eval()

@@ -58,6 +58,8 @@ MEMORY_SHARE_HOST = 0.25
 """Maximum share of the host's free memory for the KV caches of all sessions, without a GPU."""
 MIN_REPLY_TOKENS = 64
 """Minimum number of tokens that a question must leave for its reply."""
+GRAPH_POOL_BYTES = 256 << 20
+"""Memory of the CUDA graphs of some sessions: each keeps the activations of one token, and its logits in float32."""
 TIMESTAMP_SLACK_TOKENS = 64
 """Tokens for timestamps that have one digit more than planned, because a frame is later than the requested time."""
 
@@ -136,15 +138,20 @@ class LocalEngine:
             log.warning("%s has no switch for thinking; it replies without thoughts.", checkpoint.name)
         # Captions and questions share sessions, so that all of them have the same reserve.
         self.reserved_tokens = REPLY_RESERVE_TOKENS + (thinking_budget.max_tokens if may_think else 0)
-        room = _cache_room_bytes(layer_devices, self.estimates)
-        self.context_tokens = min(checkpoint.max_context_tokens, self.estimates.shape.context_tokens(room))
-        # On a GPU all KV caches together get that share. Without one, other programs need the same memory.
-        self._cache_room_bytes = room
-        self.kv_cache_bytes = self.kv_cache_bytes_beside(0)
+        self._cache_room_bytes = _cache_room_bytes(layer_devices, self.estimates)
+        self.context_tokens = self.kv_cache_bytes = 0
+        self.keep_free(GRAPH_POOL_BYTES if self.uses_cuda_graph else 0)
 
     def hold_device(self, progress: Progress = NO_PROGRESS) -> AbstractContextManager[None]:
         """Hold the device while this engine uses it; see `longview.model.engine.weight_swapping`."""
         return nullcontext() if self._scheduler is None else self._scheduler.hold(self, progress)
+
+    def keep_free(self, size_bytes: int) -> None:
+        """Leave memory of the device to what is loaded later, such as the speech model on CUDA, instead of to sessions."""
+        self._cache_room_bytes = room = max(0, self._cache_room_bytes - size_bytes)
+        self.context_tokens = min(self.checkpoint.max_context_tokens, self.estimates.shape.context_tokens(room))
+        # On a GPU all KV caches together get that share. Without one, other programs need the same memory.
+        self.kv_cache_bytes = self.kv_cache_bytes_beside(0)
 
     def leave_device(self) -> None:
         """See `longview.model.engine.weight_swapping.Movable`. No session is in use, because no thread holds the device."""

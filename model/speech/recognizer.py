@@ -6,7 +6,7 @@ times by cross-attention. With timestamps in the text, the library encodes the e
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -15,10 +15,13 @@ from typing import Any
 import ctranslate2
 import numpy as np
 from faster_whisper import BatchedInferencePipeline, WhisperModel
+from faster_whisper.audio import pad_or_trim
 from numpy.typing import NDArray
 
 from longview.core.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
-from longview.model.errors import InvalidSpeechModel, SpeechFailed
+from longview.model.errors import DeviceNotFound, InvalidSpeechModel, SpeechFailed
+from longview.model.speech.cuda_libraries import load_cuda_libraries
+from longview.model.speech.devices import SpeechDevice, cuda_advice, cuda_device_count
 from longview.model.speech.weights import SpeechModel
 from longview.video.decoding.audio import RATE_HZ
 
@@ -88,26 +91,40 @@ class _CachingModel(WhisperModel):
 class SpeechRecognizer:
     """A loaded speech model. One chunk is recognised at a time, in a thread of its own."""
 
-    def __init__(self, model: SpeechModel, *, device: str | None = None, threads: int = 0) -> None:
-        """Load a model: int8 on the CPU, float16 on CUDA. `device`: `cpu` or `cuda`; None: CUDA where there is a device.
+    def __init__(self, model: SpeechModel, *, device: SpeechDevice = "cpu", may_fall_back: bool = True, threads: int = 0) -> None:
+        """Load a model: int8 on the CPU, float16 on CUDA, where it encodes a second of silence before it is used.
 
+        `may_fall_back`: whether it is loaded on the CPU if CUDA cannot be used.
         `threads`: number of CPU threads; 0: as OpenMP chooses, at most four.
 
         Raises:
-            InvalidSpeechModel: its files cannot be loaded.
+            DeviceNotFound: CUDA cannot be used. InvalidSpeechModel: its files cannot be loaded.
         """
-        self.identity = model.identity
-        is_cuda = device != "cpu" and ctranslate2.get_cuda_device_count() > 0
+        self.identity, self.device = model.identity, device
         files = model.read_files() if model.folder is None else None
-        try:
-            self._model = _CachingModel(
+
+        def load(device: SpeechDevice) -> _CachingModel:
+            return _CachingModel(
                 str(model.folder or model.name),
-                device="cuda" if is_cuda else "cpu",
-                compute_type="float16" if is_cuda else "int8",
+                device=device,
+                compute_type="float16" if device == "cuda" else "int8",
                 cpu_threads=threads,
-                files=files,
+                # faster-whisper takes out what it has read.
+                files=dict(files) if files else None,
                 local_files_only=True,
             )
+
+        loaded_model = None
+        if device == "cuda":
+            try:
+                loaded_model = _load_on_cuda(load)
+            except DeviceNotFound as error:
+                if not may_fall_back:
+                    raise DeviceNotFound(f"{error}, or set LONGVIEW_SPEECH_DEVICE=cpu.") from error
+                log.warning("%s; until then it runs on the CPU, in 8 bits", error)
+                self.device = "cpu"
+        try:
+            self._model = loaded_model or load("cpu")
         except (RuntimeError, ValueError, OSError) as error:
             raise InvalidSpeechModel(f"The speech model {model.name} cannot be loaded: {error}") from error
         self._pipeline = BatchedInferencePipeline(self._model)
@@ -142,7 +159,8 @@ class SpeechRecognizer:
             try:
                 return future.result(timeout=CANCEL_POLL_S)
             except RuntimeError as error:
-                raise SpeechFailed(f"The speech model failed: {error}; LONGVIEW_DEVICE=cpu runs it on the CPU.") from error
+                advice = "; LONGVIEW_SPEECH_DEVICE=cpu runs it on the CPU" if self.device == "cuda" else ""
+                raise SpeechFailed(f"The speech model failed: {error}{advice}.") from error
             except FutureTimeoutError:
                 if progress.is_cancelled:
                     future.cancel()
@@ -191,6 +209,29 @@ class SpeechRecognizer:
         log.warning("The vocabulary is longer than %d tokens; the rest of it is ignored.", MAX_VOCABULARY_TOKENS)
         text: str = self._model.hf_tokenizer.decode(tokens[:MAX_VOCABULARY_TOKENS])
         return text
+
+
+def _load_on_cuda(load: Callable[[SpeechDevice], _CachingModel]) -> _CachingModel:
+    """Load a model on CUDA, and encode a second of silence: CTranslate2 opens the libraries that it needs only then.
+
+    Raises:
+        DeviceNotFound: that fails, or the result is not finite. The message has no full stop, so that it can be continued.
+    """
+    if not cuda_device_count():
+        raise DeviceNotFound("The speech model cannot run on CUDA (there is no device); install a driver of NVIDIA")
+    load_cuda_libraries()
+    try:
+        model = load("cuda")
+        features = model.feature_extractor(np.zeros(RATE_HZ, np.float32))
+        # The copy waits for the GPU.
+        encoded = model.encode(pad_or_trim(features)).to_device(ctranslate2.Device.cpu)
+        is_finite = bool(np.isfinite(np.asarray(encoded, np.float32)).all())
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split()).removesuffix(".")
+        raise DeviceNotFound(f"The speech model cannot run on CUDA ({reason}); {cuda_advice(reason)}") from error
+    if not is_finite:
+        raise DeviceNotFound("The speech model cannot run on CUDA (its numbers are not finite there); update the driver")
+    return model
 
 
 def _recognition(segments: Iterable[Any], language: Language) -> Recognition:

@@ -78,7 +78,7 @@ class PackageIndex:
             links = "".join(
                 f'<a href="/wheels/{quote(file)}#sha256={hashlib.sha256(content).hexdigest()}">{file}</a><br/>'
                 for file, content in self.wheels.items()
-                if file.startswith(f"{name}-")
+                if file.startswith(f"{name.replace('-', '_')}-")
             )
             answer(200 if links else 404, f"<!DOCTYPE html><html><body>{links}</body></html>".encode())(request)
 

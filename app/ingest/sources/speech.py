@@ -18,6 +18,7 @@ from longview.core.timeline import Span, merge_spans
 from longview.indexing.records.track import Provenance, Track
 from longview.indexing.sqlite.library import Library
 from longview.model.errors import ModelError
+from longview.model.speech.devices import SpeechDevice
 from longview.model.speech.voice_activity import MAX_CHUNK_S, MIN_BUFFER_S
 from longview.model.speech.weights import BUNDLED_NAME
 from longview.model.tasks.events import PartialResult
@@ -99,7 +100,7 @@ class SpeechSource:
     def _times(self, job: SourceJob) -> "_Times | None":
         """Return the expected times of a run; None if nothing is known of the speed of the model."""
         speeds, provenance = self._runtime.speeds, self._provenance(job)
-        name = _recognition_name(provenance.checkpoint)
+        name = _recognition_name(provenance.checkpoint, self._runtime.speech_device)
         if not provenance.checkpoint.startswith(f"{BUNDLED_NAME}@") and not speeds.knows(name):
             return None
         track = self._usable_track(job, provenance)
@@ -165,7 +166,8 @@ class SpeechSource:
             uncovered=merge_spans(damaged_spans),
             seconds_spent=spent_before_s + time.monotonic() - started,
         )
-        self._runtime.speeds.learn_ratio(_recognition_name(provenance.checkpoint), measured.recognized_s, reference_s)
+        name = _recognition_name(provenance.checkpoint, self._runtime.speech_device)
+        self._runtime.speeds.learn_ratio(name, measured.recognized_s, reference_s)
         heard_s = time.monotonic() - loaded_s - measured.recognized_s
         self._runtime.speeds.learn_ratio(SOUND_NAME, heard_s, (job.span.end_s - begin_s) * SOUND_S_PER_SECOND)
         track = replace(track, note=_note(track, state.mean_probability, chosen_language), state={})
@@ -358,8 +360,8 @@ class _SpeechProgress:
         return min(1.0, max(0.0, (time_s - self._span.start_s) / max(self._span.duration_s, 1e-3)))
 
 
-def _recognition_name(checkpoint: str) -> str:
-    return f"speech | {checkpoint}"
+def _recognition_name(checkpoint: str, device: SpeechDevice) -> str:
+    return f"speech | {checkpoint}" + (f" | {device}" if device != "cpu" else "")
 
 
 def _sound_end_s(job: SourceJob) -> float | None:

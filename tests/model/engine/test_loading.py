@@ -233,6 +233,19 @@ def test_fullest_device_limits_the_caches(monkeypatch: pytest.MonkeyPatch) -> No
     assert local._cache_room_bytes(Counter({gpus[0]: 10, gpus[1]: 30}), estimates) == 9 * GIB * 4 // 3
 
 
+def test_memory_that_is_kept_free_is_taken_from_the_sessions(engine: LocalEngine) -> None:
+    before_tokens, before_bytes = engine.context_tokens, engine.kv_cache_bytes
+    room = engine._cache_room_bytes
+    try:
+        engine.keep_free(room // 2)
+        assert engine.kv_cache_bytes == pytest.approx(before_bytes / 2, rel=0.01) and engine.context_tokens <= before_tokens
+        engine.keep_free(room)
+        assert engine.kv_cache_bytes == engine.context_tokens == 0
+    finally:
+        engine._cache_room_bytes = room
+        engine.keep_free(0)
+
+
 @pytest.mark.parametrize("layout", ["dense", "hybrid"])
 def test_layers_with_the_hooks_of_several_devices_give_the_same_logits(tmp_path: Path, layout: str) -> None:
     save_random_checkpoint(tmp_path, layout)
@@ -268,28 +281,6 @@ def test_memory_errors_without_a_class_of_their_own_are_recognised(message: str)
         raise RuntimeError(message)
     with pytest.raises(RuntimeError, match="shape"), memory_errors("the reply"):
         raise RuntimeError("shape mismatch")
-
-
-def test_packages_of_linear_attention_that_are_missing_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    save_random_checkpoint(tmp_path, "hybrid")
-    monkeypatch.setattr(loading, "devices_of", lambda _: [torch.device("cuda", 0)])
-    # The weights are not read.
-    monkeypatch.setattr(placement, "memory_bytes", lambda _: (0, 0))
-    find_spec = importlib.util.find_spec
-
-    def warning(*installed: str) -> str:
-        caplog.clear()
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name: find_spec("json" if name in installed else name))
-        with pytest.raises(OutOfMemory):
-            loading.load_model(find_checkpoint(str(tmp_path)), "cuda")
-        return caplog.text
-
-    assert "pip install flash-linear-attention causal-conv1d\n" in warning()
-    # The gated delta rule is fast with one of them, the convolution is not.
-    assert "pip install causal-conv1d\n" in warning("fla")
-    assert not warning("fla", "causal_conv1d")
 
 
 def test_experts_in_8_bits_are_refused_only_where_the_precision_has_an_effect(
