@@ -1,10 +1,12 @@
 """The devices that PyTorch can use, and their memory. A call that only CUDA has stays in a branch of its own."""
 
+import functools
 import logging
 import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 import torch
@@ -13,6 +15,12 @@ from longview.model.errors import DeviceNotFound, OutOfMemory
 
 log = logging.getLogger(__name__)
 
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+"""File of the driver of NVIDIA on Linux."""
+BFLOAT16_CAPABILITY = (8, 0)
+"""CUDA compute capability from which a GPU computes in bfloat16 (Ampere)."""
+MAX_REASON_CHARACTERS = 200
+"""Maximum length of the reason that PyTorch gives for its failure."""
 ACCELERATORS = ("cuda", "xpu", "mps")
 """Types of devices beside the CPU: NVIDIA and AMD, Intel, Apple."""
 DEVICE_TYPES = (*ACCELERATORS, "cpu")
@@ -30,16 +38,57 @@ def choose_device_type(requested: str | None) -> str:
     """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     available = accelerator.type if accelerator is not None and accelerator.type in ACCELERATORS else None
+    if requested is None and available is None and (problem := cuda_problem()):
+        warn_once(f"{problem}; models run on the CPU.")
     if requested in (None, "cpu"):
         return requested or available or "cpu"
     if requested not in DEVICE_TYPES:
         raise DeviceNotFound(f"There is no device {requested}; use {', '.join(DEVICE_TYPES)}.")
+    if requested == "cuda" != available and (problem := cuda_problem()):
+        raise DeviceNotFound(f"{problem}; mend that, or set the device to cpu (LONGVIEW_DEVICE=cpu).")
     if requested != available:
         raise DeviceNotFound(
             f"There is no {requested.upper() if requested != 'mps' else 'Apple'} device that this PyTorch can use; "
             f"set the device to {available or 'cpu'} (LONGVIEW_DEVICE={available or 'cpu'})."
         )
     return requested
+
+
+def cuda_problem() -> str | None:
+    """Return why a PyTorch with CUDA cannot use the driver of NVIDIA that is here, as a clause; None without a problem."""
+    if torch.version.cuda is None or not NVIDIA_DRIVER.exists() or torch.cuda.is_available():
+        return None
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:MAX_REASON_CHARACTERS]
+    else:
+        reason = "it finds no device"
+    return f"A driver of NVIDIA is installed, but PyTorch {torch.__version__} cannot use it ({reason})"
+
+
+@functools.cache
+def warn_once(text: str) -> None:
+    """Log a warning, once in a process."""
+    log.warning("%s", text)
+
+
+def check_bfloat16(device_type: str) -> None:
+    """Check that the devices of a type compute in bfloat16, in which models run on them.
+
+    Raises:
+        DeviceNotFound: a card is too old.
+    """
+    if device_type != "cuda" or torch.version.cuda is None:
+        return
+    for device in devices_of(device_type):
+        major, minor = torch.cuda.get_device_capability(device)
+        if (major, minor) < BFLOAT16_CAPABILITY:
+            name = torch.cuda.get_device_name(device)
+            raise DeviceNotFound(
+                f"The GPU {name} (compute capability {major}.{minor}) does not compute in bfloat16, as models on a GPU do; hide it "
+                "(CUDA_VISIBLE_DEVICES), set LONGVIEW_DEVICE=cpu, or use a server (--server)."
+            )
 
 
 def devices_of(device_type: str) -> list[torch.device]:

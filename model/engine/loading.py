@@ -23,7 +23,7 @@ from longview.model.engine.checkpoints.weight_files import (
     sizes_in_memory,
 )
 from longview.model.engine.costs.number_formats import format_times
-from longview.model.engine.devices import devices_of, memory_bytes, memory_errors
+from longview.model.engine.devices import check_bfloat16, devices_of, memory_bytes, memory_errors
 from longview.model.engine.execution.visual_inputs import use_indexed_deepstack
 from longview.model.engine.kernels import attention, experts
 from longview.model.engine.kernels.expert_files import expert_conversion
@@ -85,6 +85,7 @@ def load_model(
     config = load_config(checkpoint)
     # It refuses layers of other kinds.
     read_layer_types(config.get_text_config(), checkpoint.name)
+    check_bfloat16(device_type)
     prepare_quantization(checkpoint, config, device_type)
     if device_type == "cpu" and precision == "int8" and is_mixture_of_experts(config):
         raise InvalidCheckpoint(f"{checkpoint.name} has experts, which cannot be in 8 bits here; use --precision bfloat16.")

@@ -233,6 +233,37 @@ def test_fullest_device_limits_the_caches(monkeypatch: pytest.MonkeyPatch) -> No
     assert local._cache_room_bytes(Counter({gpus[0]: 10, gpus[1]: 30}), estimates) == 9 * GIB * 4 // 3
 
 
+def test_a_card_that_is_too_old_is_named_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_random_checkpoint(tmp_path, "dense")
+    (tmp_path / "model.safetensors").write_bytes(b"not weights")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(devices, "devices_of", lambda _: [torch.device("cuda", 0)])
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    with pytest.raises(DeviceNotFound, match=r"The GPU Tesla T4 \(compute capability 7\.5\) does not compute in bfloat16"):
+        loading.load_model(find_checkpoint(str(tmp_path)), "cuda")
+
+
+def test_a_driver_that_pytorch_cannot_use_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("The NVIDIA driver on your system is too old\n(found version 11040).")
+
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
+    monkeypatch.setattr(torch.cuda, "init", fail)
+    assert devices.choose_device_type(None) == "cpu" and not caplog.text
+    (tmp_path / "version").touch()
+    monkeypatch.setattr(devices, "NVIDIA_DRIVER", tmp_path / "version")
+    devices.warn_once.cache_clear()
+    for _ in range(2):
+        assert devices.choose_device_type(None) == "cpu"
+    assert caplog.text.count("is too old (found version 11040).); models run on the CPU") == 1
+    with pytest.raises(DeviceNotFound, match="A driver of NVIDIA is installed, but PyTorch .* is too old .*LONGVIEW_DEVICE=cpu"):
+        devices.choose_device_type("cuda")
+
+
 def test_memory_that_is_kept_free_is_taken_from_the_sessions(engine: LocalEngine) -> None:
     before_tokens, before_bytes = engine.context_tokens, engine.kv_cache_bytes
     room = engine._cache_room_bytes
