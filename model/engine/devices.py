@@ -86,8 +86,8 @@ def check_bfloat16(device_type: str) -> None:
         if (major, minor) < BFLOAT16_CAPABILITY:
             name = torch.cuda.get_device_name(device)
             raise DeviceNotFound(
-                f"The GPU {name} (compute capability {major}.{minor}) does not compute in bfloat16, as models on a GPU do; hide it "
-                "(CUDA_VISIBLE_DEVICES), set LONGVIEW_DEVICE=cpu, or use a server (--server)."
+                f"The GPU {name} (compute capability {major}.{minor}) does not compute in bfloat16, as models on a GPU do; hide "
+                "it (CUDA_VISIBLE_DEVICES), set LONGVIEW_DEVICE=cpu, or use a server (--server)."
             )
 
 
