@@ -91,9 +91,9 @@ class Settings(BaseSettings):
     """Maximum size of the thumbnails and browser copies of the library, in bytes; those used longest ago are deleted first."""
     device: str | None = None
     """`cuda`, `xpu`, `mps` or `cpu`; by default the accelerator, where there is one."""
-    precision: Precision = "auto"
     canary: bool = True
     """Whether a loaded checkpoint must find a plain text likely before it is used; not for random weights."""
+    precision: Precision = "auto"
     """Number format of the weights on a CPU: `float32`, `bfloat16`, `int8` (linear layers in 8 bits), or `auto`, the faster of
     the first two."""
     cpu_threads: int | None = Field(default=None, ge=1)

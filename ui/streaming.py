@@ -47,8 +47,8 @@ class ActiveStreams:
         session = request.session_hash or ""
         with self._replaced:
             self._replacements[session] += 1
-        self.discard(request)
         try:
+            self.discard(request)
             yield
         finally:
             with self._replaced:
@@ -61,12 +61,13 @@ class ActiveStreams:
     def cancellable(self, request: gr.Request, kind: Kind = "answer") -> Iterator[ActiveStream]:
         """Provide the stream that `cancel` and `discard` of the same page end while it runs, or even before it begins."""
         session = request.session_hash or ""
-        if kind == "answer":
-            with self._replaced:
-                self._replaced.wait_for(lambda: session not in self._replacements)
         stream = ActiveStream()
-        streams = self._streams.setdefault((session, kind), [])
-        streams.append(stream)
+        # In one step: a clearing that begins now either finds the stream, or is waited for.
+        with self._replaced:
+            if kind == "answer":
+                self._replaced.wait_for(lambda: session not in self._replacements)
+            streams = self._streams.setdefault((session, kind), [])
+            streams.append(stream)
         try:
             yield stream
         finally:

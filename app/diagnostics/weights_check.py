@@ -30,7 +30,7 @@ def weight_findings(settings: Settings) -> Iterator[Finding]:
         if settings.server is None and Path(settings.model).expanduser().is_dir():
             check_weights(find_checkpoint(settings.model))
 
-    checks: list[Callable[[], None]] = [
+    checks: list[Callable[[], object]] = [
         lambda: check_demo(DEMO),
         lambda: check_encoder(encoder_folder()),
         lambda: find_text_model().check(),

@@ -20,9 +20,12 @@ def fit_warnings(plan: PullPlan, settings: Settings) -> list[str]:
         return []
     _, room_bytes = device_memory_bytes(device_type)
     place = "this machine"
+    count = device_count(device_type)
     if device_type != "cpu":
-        room_bytes -= device_count(device_type) * CACHE_RESERVE_BYTES
-        place = "the GPU" if device_count(device_type) == 1 else f"the {device_count(device_type)} GPUs"
+        place = "the GPU" if count == 1 else f"the {count} GPUs"
+    if count > 1:
+        # Each keeps a part for sessions where the layers are divided; see `longview.model.engine.placement`.
+        room_bytes -= count * CACHE_RESERVE_BYTES
     warnings = []
     for listing in listings:
         weight_bytes = sum(file.size for file in listing.files if file.path.endswith(".safetensors"))

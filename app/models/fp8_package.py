@@ -25,9 +25,12 @@ def installable_fp8_package(machine: Machine) -> str | None:
 @functools.cache
 def can_install(requirement: str) -> bool:
     """Ask pip once whether its registry has a version of a package. Nothing is installed."""
-    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--quiet", requirement]
+    # Nothing of the current folder or of a source package is run, and no login is asked for.
+    options = ["--dry-run", "--no-deps", "--only-binary", ":all:", "--no-input", "--quiet"]
+    command = [sys.executable, "-I", "-m", "pip", "install", *options, requirement]
     try:
-        return subprocess.run(command, timeout=MAX_ANSWER_S, check=False, capture_output=True).returncode == 0
+        result = subprocess.run(command, timeout=MAX_ANSWER_S, check=False, capture_output=True, stdin=subprocess.DEVNULL)
+        return result.returncode == 0
     except (OSError, subprocess.SubprocessError) as error:
         log.info("pip does not say whether it has %s: %s", requirement, error)
         return False

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from longview.app.settings import Settings
 from longview.model.engine.local_access import choose_device_type
-from longview.model.errors import DeviceNotFound, LocalEngineUnavailable
-from longview.model.speech.devices import SpeechDevice, cuda_device_count
+from longview.model.errors import DeviceNotFound, LocalEngineUnavailable, ModelError
+from longview.model.speech.devices import CUDA_SPEECH_BYTES, SpeechDevice, cuda_device_count
 
 if TYPE_CHECKING:
     from longview.model.speech.recognizer import SpeechRecognizer
@@ -26,6 +26,19 @@ def expected_speech_device(settings: Settings) -> SpeechDevice:
     except (DeviceNotFound, LocalEngineUnavailable):
         # Whatever needs the device says that it is missing. Speech does not need PyTorch.
         return "cpu"
+
+
+def expected_speech_bytes(settings: Settings) -> int:
+    """Return the memory that the speech model will take on the GPU, in bytes: twice its weights; 0 if it is not to run there."""
+    from longview.model.speech.weights import find_speech_model
+
+    if expected_speech_device(settings) != "cuda":
+        return 0
+    try:
+        return min(CUDA_SPEECH_BYTES, 2 * find_speech_model(settings.speech_model).size_bytes)
+    except ModelError:
+        # Without the model, no speech is recognised.
+        return 0
 
 
 def load_recognizer(model: "SpeechModel", settings: Settings) -> "SpeechRecognizer":

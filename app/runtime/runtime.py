@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from longview.app.errors import BadRequest
 from longview.app.models.default_hints import explaining_default
-from longview.app.models.speech_device import expected_speech_device, load_recognizer
+from longview.app.models.speech_device import expected_speech_bytes, expected_speech_device, load_recognizer
 from longview.app.runtime.checks import Checks, decide_checks
 from longview.app.runtime.machine_speeds import MachineSpeeds
 from longview.app.settings import Settings, is_default, read_server_key
@@ -184,7 +184,6 @@ class Runtime:
         import psutil
 
         from longview.model.engine.sessions import SessionPool
-        from longview.model.speech.devices import CUDA_SPEECH_BYTES
 
         settings = self.settings
         if server is not None:
@@ -198,8 +197,8 @@ class Runtime:
             )
         scheduler = self._scheduler
         local_engine = self._load_engine(checkpoint, scheduler)
-        if local_engine.device == self.speech_device == "cuda" and self._recognizer is None:
-            local_engine.keep_free(CUDA_SPEECH_BYTES)
+        if local_engine.device == "cuda" and self._recognizer is None:
+            local_engine.keep_free(expected_speech_bytes(self.settings))
         memory_bytes, host_bytes = settings.session_memory_bytes, settings.session_host_bytes
         if scheduler is not None:
             # Without room on the host, each swap of the weights would end all sessions.

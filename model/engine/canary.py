@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from longview.model.engine.costs.machine_cache import load_measurement, save_measurement
+from longview.model.engine.costs.speed_cache import software
 from longview.model.engine.devices import inference
 from longview.model.engine.execution.kv_cache import PreallocatedCache
 from longview.model.engine.execution.prefill import Prefill, append_tokens, next_logits
@@ -59,7 +60,7 @@ def check_canary(engine: "LocalEngine", cache: Path | None) -> None:
         OutOfMemory: the device does not have enough memory.
     """
     checkpoint = engine.checkpoint
-    key = f"canary {CANARY_VERSION} | {checkpoint.fingerprint} | {engine.device}"
+    key = " | ".join([f"canary {CANARY_VERSION}", checkpoint.fingerprint, engine.device, _formats(engine), *software(0)])
     if checkpoint.question_templates or load_measurement(cache, key) is not None:
         return
     loss, limit = text_loss(engine), MAX_LOSS_SHARE * math.log(engine.model.config.get_text_config().vocab_size)
@@ -78,6 +79,11 @@ def check_canary(engine: "LocalEngine", cache: Path | None) -> None:
         )
     log.info("%s has passed its check: plain text has a loss of %.2f nats for each token", checkpoint.name, loss)
     save_measurement(cache, key, {"loss": loss})
+
+
+def _formats(engine: "LocalEngine") -> str:
+    """Return the number formats of the weights: other ones come from the same files in another way."""
+    return "+".join(sorted({str(weights.dtype).removeprefix("torch.") for weights in engine.model.parameters()}))
 
 
 def text_loss(engine: "LocalEngine") -> float:

@@ -19,7 +19,6 @@ from longview.model.engine.checkpoints.weight_files import (
     StoredTensor,
     check_formats,
     check_weights,
-    read_tensors,
     sizes_in_memory,
 )
 from longview.model.engine.costs.number_formats import format_times
@@ -89,9 +88,9 @@ def load_model(
     prepare_quantization(checkpoint, config, device_type)
     if device_type == "cpu" and precision == "int8" and is_mixture_of_experts(config):
         raise InvalidCheckpoint(f"{checkpoint.name} has experts, which cannot be in 8 bits here; use --precision bfloat16.")
-    check_weights(checkpoint)
-    tensors = read_tensors(checkpoint)
-    check_formats(checkpoint, tensors, quantization_of(config).get("quant_method"))
+    tensors = check_weights(checkpoint)
+    stated = quantization_of(config)
+    check_formats(checkpoint, tensors, stated.get("quant_method"), stated.get("weight_block_size"))
     float32_bytes = sum(loaded_sizes(tensors, config, torch.float32).values())
     dtype = choose_dtype(float32_bytes, device_type, precision, cache)
     placement = place_checkpoint(checkpoint, tensors, config, dtype, devices_of(device_type))

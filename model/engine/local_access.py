@@ -71,9 +71,10 @@ def keeps_fp8(device_type: str) -> bool:
     if device_type != "cuda":
         return False
     require_transformers()
+    from longview.model.engine.costs.machine_speed import multiplies_fp8
     from longview.model.engine.kernels.fp8 import may_have_fp8_kernels
 
-    return may_have_fp8_kernels(device_type)
+    return multiplies_fp8(device_type) and may_have_fp8_kernels(device_type)
 
 
 def expected_weight_bytes(checkpoint: "Checkpoint", device_type: str) -> int:

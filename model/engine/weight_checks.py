@@ -7,13 +7,15 @@ import torch
 from safetensors import safe_open
 
 from longview.model.engine.checkpoints.checkpoints import Checkpoint
-from longview.model.engine.checkpoints.weight_files import SCALE_SUFFIX, StoredTensor
+from longview.model.engine.checkpoints.weight_files import SCALE_FORMATS, SCALE_SUFFIX, StoredTensor
 from longview.model.errors import InvalidCheckpoint
 
 MAX_NAMES = 3
 """Maximum number of tensors that a message names."""
-POWER_OF_TWO_DTYPES = frozenset({"F8_E8M0", "U8"})
-"""Formats of scales that can be neither zero nor negative."""
+UNAPPLIED_SUFFIXES = (SCALE_SUFFIX, "weight_scale", ".scale", ".qscale_weight")
+"""Ends of the names of scales that a weight would need."""
+CHECKED_NUMBERS = 1 << 26
+"""Maximum number of weights that are checked at once. Those in FP8 are copied for it."""
 
 
 def check_scales(checkpoint: Checkpoint, tensors: Mapping[str, StoredTensor]) -> None:
@@ -24,7 +26,8 @@ def check_scales(checkpoint: Checkpoint, tensors: Mapping[str, StoredTensor]) ->
     """
     names_by_file: dict[Any, list[str]] = {}
     for name, tensor in tensors.items():
-        if name.endswith(SCALE_SUFFIX) and tensor.dtype not in POWER_OF_TWO_DTYPES:
+        # Powers of two can be neither zero nor negative.
+        if name.endswith((SCALE_SUFFIX, ".scale", ".qscale_weight")) and tensor.dtype not in SCALE_FORMATS:
             names_by_file.setdefault(tensor.file, []).append(name)
     for file, names in names_by_file.items():
         with safe_open(file, framework="pt") as opened_file:
@@ -58,7 +61,7 @@ def check_report(checkpoint: Checkpoint, report: Mapping[str, Any], tensors: Map
             f"{checkpoint.name} does not agree with its config.json: in {_files(tensors, [item[0] for item in mismatched])}, "
             f"{_names(texts)}; it was not loaded."
         )
-    if scales := sorted(name for name in report["unexpected_keys"] if SCALE_SUFFIX in name):
+    if scales := sorted(name for name in report["unexpected_keys"] if name.endswith(UNAPPLIED_SUFFIXES)):
         raise InvalidCheckpoint(
             f"{checkpoint.name} has weights in FP8 in a layout that is not known here: the scales {_names(scales)} in "
             f"{_files(tensors, scales)} belong to no weight; it was not loaded."
@@ -74,14 +77,17 @@ def check_finite(checkpoint: Checkpoint, model: torch.nn.Module) -> None:
     for name, weights in model.named_parameters():
         if weights.is_meta or not weights.numel() or not weights.is_floating_point():
             continue
-        # FP8 has no operations but conversions; of its formats, e4m3 has NaN as well.
-        values = weights.to(torch.bfloat16) if weights.element_size() == 1 else weights
-        lowest, highest = torch.aminmax(values.detach())
-        if not bool(torch.isfinite(lowest) & torch.isfinite(highest)):
+        if not all(map(_is_finite, weights.detach().flatten().split(CHECKED_NUMBERS))):
             raise InvalidCheckpoint(
                 f"{checkpoint.name} is damaged: the tensor {name} in {checkpoint.folder} has numbers that are infinite or none; "
                 "it was not loaded."
             )
+
+
+def _is_finite(weights: torch.Tensor) -> bool:
+    # FP8 has no operations but conversions; of its formats, e4m3 has NaN as well.
+    lowest, highest = torch.aminmax(weights.to(torch.bfloat16) if weights.element_size() == 1 else weights)
+    return bool(torch.isfinite(lowest) & torch.isfinite(highest))
 
 
 def _names(names: Sequence[str]) -> str:

@@ -4,12 +4,13 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from longview.model.engine.checkpoints.checkpoints import DEMO, OOD_DETECTOR_FILE, OOD_DETECTOR_FOLDER, Checkpoint
 from longview.model.errors import InvalidCheckpoint
+from longview.model.model_folders import indexed_files
 
 DEMO_FILES = {
     "model.safetensors": "642691d663084e96883ea59a3c94b886ea16d3d07ac4388d1a0737ae7e6cd12a",
@@ -27,6 +28,10 @@ BYTES_OF_FORMATS = {
     "I8": 1, "U8": 1, "BOOL": 1,
 }  # fmt: skip
 """Bytes of a number by its format."""
+SCALE_SUFFIXES = (SCALE_SUFFIX, ".scale", ".qscale_weight", "activation_scale", "input_scale")
+"""Ends of the names of scales."""
+SINGLE_FILE = "model.safetensors"
+"""The file of a checkpoint without an index, as transformers names it."""
 FLOAT_FORMATS = frozenset({"F64", "F32", "F16", "BF16"})
 FP8_FORMATS = frozenset({"F8_E4M3", "F8_E5M2"})
 SCALE_FORMATS = frozenset({"F8_E8M0", "U8"})
@@ -45,16 +50,17 @@ class StoredTensor:
     shape: tuple[int, ...]
 
 
-def check_weights(checkpoint: Checkpoint) -> None:
+def check_weights(checkpoint: Checkpoint) -> dict[str, StoredTensor]:
     """Check the weight files of a checkpoint: each is read by the header only, those of the demo checkpoint as a whole.
+
+    Return their tensors by name; see `read_tensors`.
 
     Raises:
         InvalidCheckpoint: a file is missing, cut off, or is not the one of this version.
     """
     if checkpoint.folder == DEMO:
         check_demo(DEMO)
-        return
-    read_tensors(checkpoint)
+    return read_tensors(checkpoint)
 
 
 @functools.cache
@@ -79,11 +85,15 @@ def check_demo(folder: Path) -> None:
 def read_tensors(checkpoint: Checkpoint) -> dict[str, StoredTensor]:
     """Return the tensors that the headers of the weight files of a checkpoint list, by name.
 
+    The files are those of the index, else `model.safetensors`, else all: as for transformers, others may lie beside them.
+
     Raises:
         InvalidCheckpoint: a file is damaged or cut off, or two have a tensor of the same name.
     """
     tensors: dict[str, StoredTensor] = {}
-    for path in sorted(checkpoint.folder.glob("*.safetensors")):
+    folder = checkpoint.folder
+    names = indexed_files(folder) or [name for name in (SINGLE_FILE,) if (folder / name).exists()]
+    for path in [folder / name for name in names] or sorted(folder.glob("*.safetensors")):
         if path.name == OOD_DETECTOR_FILE:
             continue
         for name, tensor in _read_header(path, _advice(checkpoint)).items():
@@ -95,10 +105,13 @@ def read_tensors(checkpoint: Checkpoint) -> dict[str, StoredTensor]:
     return tensors
 
 
-def check_formats(checkpoint: Checkpoint, tensors: Mapping[str, StoredTensor], method: str | None) -> None:
-    """Check that the number formats of tensors are those of the configuration, and that each weight in FP8 has its scale.
+def check_formats(
+    checkpoint: Checkpoint, tensors: Mapping[str, StoredTensor], method: str | None, block_size: Sequence[int] | None = None
+) -> None:
+    """Check that the number formats of tensors are those of the configuration, and that each weight in FP8 has its scales.
 
-    `method`: the method by which the weights are quantised, as in config.json; None if they are not.
+    `method`: the method by which the weights are quantised, as in config.json; None if they are not. `block_size`: rows and
+    columns of the weights that have one scale.
 
     Raises:
         InvalidCheckpoint: the message names the file and the tensor.
@@ -108,13 +121,27 @@ def check_formats(checkpoint: Checkpoint, tensors: Mapping[str, StoredTensor], m
         return
     for name, tensor in tensors.items():
         place = f"{tensor.file}: the tensor {name}"
-        if tensor.dtype not in (FLOAT_FORMATS if method is None else FLOAT_FORMATS | FP8_FORMATS | SCALE_FORMATS):
+        is_scale = name.endswith(SCALE_SUFFIXES)
+        if tensor.dtype not in (
+            FLOAT_FORMATS if method is None else FLOAT_FORMATS | (SCALE_FORMATS if is_scale else FP8_FORMATS)
+        ):
             stated = "config.json states no quantisation" if method is None else f"the weights are quantised as {method}"
             raise InvalidCheckpoint(f"{place} is in {tensor.dtype}, but {stated}; {_advice(checkpoint)}.")
-        if tensor.dtype in FP8_FORMATS and not any(scale in tensors for scale in _scale_names(name)):
-            raise InvalidCheckpoint(f"{place} is in FP8 and has no scale; {_advice(checkpoint)}.")
-        if name.endswith(SCALE_SUFFIX) and name.removesuffix(SCALE_SUFFIX) not in tensors:
-            raise InvalidCheckpoint(f"{place} is a scale without its weight; {_advice(checkpoint)}.")
+        if tensor.dtype in FP8_FORMATS:
+            scales = next((tensors[scale] for scale in _scale_names(name) if scale in tensors), None)
+            if scales is None:
+                raise InvalidCheckpoint(f"{place} is in FP8 and has no scale; {_advice(checkpoint)}.")
+            if block_size and not _is_grid(tensor.shape, scales.shape, block_size):
+                shapes = " and ".join(" x ".join(map(str, one.shape)) for one in (tensor, scales))
+                raise InvalidCheckpoint(
+                    f"{place} and its scales have the shapes {shapes}, which do not fit; {_advice(checkpoint)}."
+                )
+        if name.endswith(SCALE_SUFFIX):
+            weight = tensors.get(name.removesuffix(SCALE_SUFFIX))
+            if weight is None:
+                raise InvalidCheckpoint(f"{place} is a scale without its weight; {_advice(checkpoint)}.")
+            if method is not None and weight.dtype not in FP8_FORMATS:
+                raise InvalidCheckpoint(f"{place} is the scale of a weight in {weight.dtype}, not in FP8; {_advice(checkpoint)}.")
 
 
 def sizes_in_memory(
@@ -142,7 +169,17 @@ def sizes_in_memory(
 def _scale_names(name: str) -> tuple[str, ...]:
     """Return the names that the scale of a weight may have; see `FineGrainedFP8HfQuantizer.update_weight_conversions`."""
     stem = name.removesuffix(".weight")
-    return (f"{name}{SCALE_SUFFIX}", f"{name}_scale", f"{stem}.scale", f"{stem}.qscale_weight")
+    return (f"{name}{SCALE_SUFFIX}", f"{stem}.scale", f"{stem}.qscale_weight")
+
+
+def _is_grid(weights: Sequence[int], scales: Sequence[int], block_size: Sequence[int]) -> bool:
+    """Whether scales have one number for each block of weights, whose rows and columns may be exchanged."""
+    if len(weights) < 2 or len(block_size) != 2:
+        return True
+    return any(
+        tuple(scales) == (*weights[:-2], *(math.ceil(size / step) for size, step in zip(weights[-2:], steps, strict=True)))
+        for steps in (block_size, tuple(reversed(block_size)))
+    )
 
 
 _REINSTALL = "install Longview again (in a checkout: git checkout -- model/demo)"

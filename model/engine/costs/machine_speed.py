@@ -15,6 +15,11 @@ FP8_CAPABILITY = (8, 9)
 """CUDA compute capability from which a GPU multiplies FP8 (Ada, Hopper)."""
 
 
+def multiplies_fp8(device_type: str) -> bool:
+    """Whether the devices of a type multiply FP8 weights."""
+    return device_type == "cuda" and torch.cuda.get_device_capability(devices_of(device_type)[0]) >= FP8_CAPABILITY
+
+
 def measure_machine(device: str | None = None, *, threads: int | None = None, cache: Path | None = None) -> Machine:
     """Return this machine; measure its speed unless `cache` has that of this CPU. A GPU is measured each time.
 
@@ -36,6 +41,6 @@ def measure_machine(device: str | None = None, *, threads: int | None = None, ca
         psutil.virtual_memory().total,
         physical_cores(),
         *product_speed(torch.bfloat16, devices[0]),
-        multiplies_fp8=device_type == "cuda" and torch.cuda.get_device_capability(devices[0]) >= FP8_CAPABILITY,
+        multiplies_fp8=multiplies_fp8(device_type),
         has_fp8_kernels=may_have_fp8_kernels(device_type),
     )

@@ -16,7 +16,7 @@ from longview.model.engine.transformers_names import (
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
-from longview.model.errors import InvalidCheckpoint
+from longview.model.errors import InvalidCheckpoint, UnreadableReplies
 
 
 class SamplingConfig:
@@ -87,6 +87,8 @@ class Sampler:
         """
         probabilities, ids = self._config.candidates(logits)
         sums = probabilities.cpu().double().cumsum(0)
+        if not sums[-1] > 0:
+            raise UnreadableReplies("The checkpoint gives probabilities that are no numbers, so that no word can be drawn.")
         point = torch.rand(1, generator=self._generator, dtype=torch.float64) * sums[-1]
         # The first sum above the point belongs to a token with a probability above zero, because the point is below the last sum.
         index = int(torch.searchsorted(sums, point, right=True))

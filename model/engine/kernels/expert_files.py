@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from longview.model.engine.checkpoints.weight_files import SCALE_SUFFIX
 from longview.model.engine.transformers_names import (
     Fp8Dequantize,
     Transpose,
@@ -25,10 +26,9 @@ MODEL_TYPE = "qwen3_vl_moe"
 SEPARATE_EXPERTS_TYPE = "qwen2_moe"
 """Architecture whose conversion merges tensors of single experts."""
 FUSED_NAMES = ("mlp.experts.gate_up_proj", "mlp.experts.down_proj")
-SCALE_SUFFIX = "_scale_inv"
 
 _lock = threading.Lock()
-"""Held while a conversion is registered, because transformers has one table for all models."""
+"""Held while a checkpoint of this kind is loaded, because transformers has one table of conversions for the process."""
 
 
 class DequantizeFused(Fp8Dequantize):

@@ -30,13 +30,13 @@ def test_a_checkpoint_that_cannot_fit_is_named_before_it_is_downloaded(monkeypat
     monkeypatch.setattr(fit, "device_memory_bytes", lambda _: (24 * GB, 25 * GB))
     monkeypatch.setattr(fit, "keeps_fp8", lambda _: False)
     assert fit_warnings(pull_of("Qwen/Qwen3.5-9B-FP8", 10 * GB), settings) == []
-    (text,) = fit_warnings(pull_of("Qwen/Qwen3.5-9B-FP8", 12 * GB), settings)
+    (text,) = fit_warnings(pull_of("Qwen/Qwen3.5-9B-FP8", 13 * GB), settings)
     assert text.startswith(
-        "Qwen/Qwen3.5-9B-FP8 will not fit: its weights take 24 GB, because FP8 is de-quantised here, and the GPU"
+        "Qwen/Qwen3.5-9B-FP8 will not fit: its weights take 26 GB, because FP8 is de-quantised here, and the GPU"
     )
     monkeypatch.setattr(fit, "keeps_fp8", lambda _: True)
     assert fit_warnings(pull_of("Qwen/Qwen3.5-9B-FP8", 12 * GB), settings) == []
-    assert "its weights take 54 GB, and the GPU has 21 GB" in fit_warnings(pull_of("Qwen/Qwen3.5-27B", 54 * GB), settings)[0]
+    assert "its weights take 54 GB, and the GPU has 25 GB" in fit_warnings(pull_of("Qwen/Qwen3.5-27B", 54 * GB), settings)[0]
 
 
 def test_fp8_kernels_are_advised_only_where_pip_has_a_version_that_transformers_accepts(monkeypatch: pytest.MonkeyPatch) -> None:

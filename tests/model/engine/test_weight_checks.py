@@ -167,6 +167,30 @@ def zero_scale(folder: Path, weights: Weights) -> str:
     return name
 
 
+def reshape_scale(folder: Path, weights: Weights) -> str:
+    weights.update(to_fp8(weights)[0])
+    change_config(folder, quantization_config=FP8_CONFIG)
+    name = first(weights, "_scale_inv")
+    weights[name] = weights[name][..., :1, :1]
+    return name.removesuffix("_scale_inv")
+
+
+def retype_scaled_weight(folder: Path, weights: Weights) -> str:
+    weights.update(to_fp8(weights)[0])
+    change_config(folder, quantization_config=FP8_CONFIG)
+    name = first(weights, "_scale_inv").removesuffix("_scale_inv")
+    weights[name] = weights[name].view(torch.uint8)
+    return name
+
+
+def rename_scale(folder: Path, weights: Weights) -> str:
+    weights.update(to_fp8(weights)[0])
+    change_config(folder, quantization_config=FP8_CONFIG)
+    name = first(weights, "_scale_inv")
+    weights[name.removesuffix("_inv")] = weights.pop(name)
+    return name.removesuffix("_scale_inv")
+
+
 def hide_quantization(folder: Path, weights: Weights) -> str:
     weights.update(to_fp8(weights)[0])
     return first(weights, "_scale_inv").removesuffix("_scale_inv")
@@ -174,7 +198,21 @@ def hide_quantization(folder: Path, weights: Weights) -> str:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
-    "damage", [drop, reshape, retype, spoil, contradict, drop_scale, drop_scaled_weight, zero_scale, hide_quantization]
+    "damage",
+    [
+        drop,
+        reshape,
+        retype,
+        spoil,
+        contradict,
+        drop_scale,
+        drop_scaled_weight,
+        zero_scale,
+        hide_quantization,
+        reshape_scale,
+        retype_scaled_weight,
+        rename_scale,
+    ],
 )
 def test_a_damaged_checkpoint_is_refused_by_the_names_of_file_and_tensor(
     copy: Callable[[str], Path], layout: str, damage: Callable[[Path, Weights], str]

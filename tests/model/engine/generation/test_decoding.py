@@ -19,7 +19,7 @@ from longview.model.engine.generation.sampling import Sampler, SamplingConfig, s
 from longview.model.engine.generation.thoughts import ThoughtEnd
 from longview.model.engine.local import TIMESTAMP_SLACK_TOKENS, LocalEngine
 from longview.model.engine.local_session import LocalSession
-from longview.model.errors import InvalidCheckpoint, InvalidQuestion
+from longview.model.errors import InvalidCheckpoint, InvalidQuestion, UnreadableReplies
 from longview.model.tasks.captioner import MAX_CAPTION_TOKENS
 from longview.model.tasks.replies import TimedCaption, TimeRange
 from longview.model.training.questions import PROMPTS
@@ -163,6 +163,18 @@ def test_sample_is_drawn_as_transformers_does(values: dict[str, float], possible
     assert int(is_likely.sum()) == possible and int(counts[~is_likely].sum()) == 0
     expected = DRAWS * probabilities[is_likely]
     assert float(((counts[is_likely] - expected) ** 2 / expected).sum()) < CHI_SQUARE_QUANTILES[possible - 1]
+
+
+def test_logits_that_are_no_numbers_draw_no_token() -> None:
+    for values in ({}, {"top_k": 3}):
+        config = sampling(**values)
+        assert config is not None
+        for logits in (torch.full((VOCABULARY,), torch.nan), torch.full((VOCABULARY,), -torch.inf)):
+            with pytest.raises(UnreadableReplies, match="no numbers"):
+                Sampler(config, QUESTION).draw(logits)
+        masked = torch.full((VOCABULARY,), -torch.inf)
+        masked[7] = 1.0
+        assert Sampler(config, QUESTION).draw(masked) == 7
 
 
 def test_sampling_needs_a_file_that_asks_for_it_and_is_valid() -> None:
