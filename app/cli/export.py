@@ -118,7 +118,8 @@ def _sources_of(entry: "VideoEntry", choice: str | None) -> list[str]:
     """Return the sources that are exported: those of the user, else the first that the video has."""
     if choice is None:
         return [name for name in sources_by_precedence() if (track := entry.track(name)) and track.segment_count][:1]
-    names = [name.strip() for name in choice.split(",")]
+    # Users read the label, such as “screen text”.
+    names = [name.strip().replace(" ", "_") for name in choice.split(",")]
     for name in names:
         if name not in sources_by_precedence():
             raise BadRequest(f"There is no source {name!r}; choose from {', '.join(sources_by_precedence())}.")

@@ -20,6 +20,8 @@ MIN_LOGPROB = -1.0
 MIN_CONFIDENCE = 0.3
 """Mean probability of the words below which a text is dropped. Noise that passed the voice activity detector had 0.1 to 0.25,
 speech with loud music had 0.5 or more."""
+MIN_PASSAGE_WORDS = 12
+"""Minimum number of different words of a passage that may be said twice; loops have fewer."""
 MAX_REPEATS = 3
 """Maximum number of times that a phrase may follow itself; speakers rarely say one four times."""
 MAX_PHRASE_WORDS = 8
@@ -86,8 +88,10 @@ def spoken_words(recognition: Recognition) -> tuple[RecognizedWord, ...]:
         words = remove_repetitions(words)
     confidence = sum(word.probability for word in words) / len(words)
     is_silent = recognition.no_speech_probability > MAX_NO_SPEECH_PROBABILITY and recognition.mean_logprob < MIN_LOGPROB
-    # Where a repetition was removed, the ratio of the rest is unknown, and the words before it are good.
-    is_loop = is_repetitive and len(words) == len(recognition.words)
+    # Where a repetition was removed, the ratio of the rest is unknown, and the words before it are good. A long passage that is
+    # said twice, as in a chorus, compresses as well as a loop does, but it has many words, and they are not doubtful.
+    is_passage = confidence >= DOUBTFUL_CONFIDENCE and len({word.text.strip().casefold() for word in words}) >= MIN_PASSAGE_WORDS
+    is_loop = is_repetitive and len(words) == len(recognition.words) and not is_passage
     if is_silent or is_loop or confidence < MIN_CONFIDENCE:
         return ()
     is_doubtful = recognition.no_speech_probability > DOUBTFUL_NO_SPEECH_PROBABILITY or confidence < DOUBTFUL_CONFIDENCE

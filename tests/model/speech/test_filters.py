@@ -30,6 +30,7 @@ def text_of(result: tuple[RecognizedWord, ...]) -> str:
         recognition("some words about nothing", no_speech=0.8, logprob=-1.3),
         recognition("oh well you know it is that", probability=0.15),
         recognition("la li lu " * 3, ratio=3.1),
+        recognition("so we can see that this is the way to do it again and " * 2, ratio=2.5, probability=0.5),
     ],
     ids=lambda item: text_of(item.words)[:25],
 )
@@ -44,6 +45,10 @@ def test_text_for_sound_without_speech_is_removed(made_up: Recognition) -> None:
         recognition("Thanks for watching the birds with us", no_speech=0.4),
         recognition("That is all I know about it", no_speech=0.7, logprob=-0.4),
         recognition("No no no no I said no, pin 0 0 0 0 seven"),
+        # A chorus, or a passage that is played twice, in one chunk.
+        recognition(
+            "And so, my fellow Americans, ask not what your country can do for you, ask what you can do for it. " * 2, ratio=2.5
+        ),
     ],
     ids=lambda item: text_of(item.words)[:25],
 )
