@@ -30,10 +30,10 @@ def wants_cuda(environment: Mapping[str, str], root: Path, torch_version: str) -
     Raises:
         ValueError: the variable has another value.
     """
-    chosen = environment.get(VARIABLE, "").strip()
-    if chosen not in ("", "0", "1"):
+    choice = environment.get(VARIABLE, "").strip()
+    if choice not in ("", "0", "1"):
         raise ValueError(f"{VARIABLE} is not 0 or 1")
-    return chosen == "1" or (not chosen and (root / DRIVER_FILE).exists() and not torch_version.endswith("+cpu"))
+    return choice == "1" or (not choice and (root / DRIVER_FILE).exists() and not torch_version.endswith("+cpu"))
 
 
 def find_version(package: str) -> str:

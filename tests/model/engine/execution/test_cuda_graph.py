@@ -61,7 +61,7 @@ def test_replies_do_not_depend_on_earlier_questions(fixed_engine: LocalEngine, m
         return call(self, ids)
 
     monkeypatch.setattr(CudaGraphDecoder, "__call__", count_and_call)
-    # The end of what is read is moved while a reply goes on.
+    # The end of what is read is moved during a reply.
     monkeypatch.setattr(cuda_graph, "READ_STEP_TOKENS", 16)
     questions = ["How many events are in the video? Tell me at length, please.", QUESTION, QUESTION]
     replies = [list(session.tokens(question, GenerationConfig(24))) for question in questions]
