@@ -12,6 +12,7 @@ from longview.app.errors import BadRequest
 from longview.app.models.default_hints import explaining_default
 from longview.app.models.speech_device import expected_speech_bytes, expected_speech_device, load_recognizer
 from longview.app.runtime.checks import Checks, decide_checks
+from longview.app.runtime.engine_loader import EngineLoader
 from longview.app.runtime.machine_speeds import MachineSpeeds
 from longview.app.settings import Settings, is_default, read_server_key
 from longview.core.lazy import LazyPart
@@ -49,6 +50,7 @@ class Runtime:
         self._lock = threading.RLock()
         self._pools_lock = threading.RLock()
         """Held while a checkpoint is loaded, which may wait for another one. Search and speech do not wait for it."""
+        self._engine_loader = EngineLoader(settings)
         self._pool: SessionPool | None = None
         self._grounding_pool: SessionPool | None = None
         self._vectors: VectorIndex | None = None
@@ -196,7 +198,7 @@ class Runtime:
                 takes_transcript=checkpoint.profile.takes_words,
             )
         scheduler = self._scheduler
-        local_engine = self._load_engine(checkpoint, scheduler)
+        local_engine = self._engine_loader.load(checkpoint, scheduler)
         if local_engine.device == "cuda" and self._recognizer is None:
             local_engine.keep_free(expected_speech_bytes(self.settings))
         memory_bytes, host_bytes = settings.session_memory_bytes, settings.session_host_bytes
@@ -272,24 +274,6 @@ class Runtime:
         except ImportError as error:
             raise BadRequest(f"--server needs the package {error.name}; install it with: pip install {error.name}") from error
         return RemoteEngine(server, thinking_budget=ThinkingBudget(self.settings.thinking, self.settings.thinking_tokens))
-
-    def _load_engine(self, checkpoint: "Checkpoint", scheduler: "DeviceScheduler | None") -> "LocalEngine":
-        from longview.model.engine.local_access import load_engine
-
-        def load() -> "LocalEngine":
-            settings = self.settings
-            return load_engine(
-                checkpoint,
-                has_canary=settings.canary,
-                device=settings.device,
-                cpu_threads=settings.cpu_threads,
-                precision=settings.precision,
-                cache=settings.cache,
-                thinking_budget=ThinkingBudget(settings.thinking, settings.thinking_tokens),
-                scheduler=scheduler,
-            )
-
-        return load() if scheduler is None else scheduler.load(load)
 
     @functools.cached_property
     def verifier(self) -> "Verifier":

@@ -3,10 +3,11 @@
     make check-gpu
     python -m benchmarks.hardware.check_gpu [--shapes Qwen3-VL-2B,Qwen3-VL-8B] [--device cuda|cpu] [--output check-gpu.md]
 
-It notes the facts of the machine. With small random checkpoints of every layout it checks the exactness against transformers,
-CUDA graphs, offloading, the kernels of linear attention, and what happens when memory is short. It runs the tests that need a
-GPU, and measures the table of docs/performance.md. Every step runs in a process of its own with a time limit, and the file is
-written after every row. With `--device cpu --shapes tiny` the same code runs without a GPU. The exit code is 1 if a row failed.
+It notes the facts of the machine, and answers the findings of the review of the engine by their numbers. With small random
+checkpoints of every layout it checks the exactness against transformers, CUDA graphs, offloading, the kernels of linear
+attention, and what happens when memory is short. It runs the tests that need a GPU, and measures the table of
+docs/performance.md. Every step runs in a process of its own with a time limit, and the file is written after every row. With
+`--device cpu --shapes tiny` the same code runs without a GPU. The exit code is 1 if a row failed.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import torch
 
 from benchmarks.check_report import NOT_RUN, CheckReport, Row, Section, check_row
 from benchmarks.check_steps import Step, run_steps
-from benchmarks.hardware import machine_facts, random_checks, time_rows
+from benchmarks.hardware import finding_rows, machine_facts, random_checks, time_rows
 from benchmarks.shapes import MODEL_SHAPES
 from tests.support.random_checkpoints import LAYOUTS
 
@@ -31,7 +32,7 @@ CHECKS = Section(
     "Small random checkpoints of every published layout. Differences are in standard deviations (std) of the logits. In "
     "bfloat16, the error of each engine is its distance from float32.",
 )
-SECTIONS = (FACTS, CHECKS, time_rows.TIMES, time_rows.FILE_TIMES)
+SECTIONS = (FACTS, finding_rows.FINDINGS_SECTION, CHECKS, time_rows.TIMES, time_rows.FILE_TIMES)
 TEST_LIMIT_S, TIME_LIMIT_S = 240.0, 300.0
 """Maximum times of the tests, and of one row of the table, in seconds."""
 MAX_OUTPUT_LINES = 80
@@ -41,6 +42,8 @@ MAX_OUTPUT_LINES = 80
 def steps(shapes: Sequence[str], device: str) -> Iterator[Step]:
     """Yield all steps in their order: first what is quick."""
     yield Step(FACTS, "facts", partial(machine_facts.fact_rows, device))
+    for number in finding_rows.FINDINGS:
+        yield Step(finding_rows.FINDINGS_SECTION, f"finding {number}", partial(finding_rows.finding_row, number, device))
     for layout in LAYOUTS:
         yield Step(CHECKS, layout, partial(random_checks.layout_rows, layout, device))
     yield Step(CHECKS, "memory shortage", partial(random_checks.memory_rows, device))

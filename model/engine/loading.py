@@ -121,6 +121,8 @@ def load_model(
             )
             check_report(checkpoint, report, tensors)
             check_finite(checkpoint, model)
+            if is_fp8 and quantization.get("dequantize"):
+                convert_parameters(model, dtype)
             if not placement:
                 model = model.to(device_type)
             use_linear_patch_embedding(model)
@@ -136,6 +138,15 @@ def load_model(
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise InvalidCheckpoint(f"{checkpoint.name} cannot be loaded as a video language model: {error}") from error
     return processor, model.eval()
+
+
+def convert_parameters(model: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Convert the parameters of a de-quantised model to one number format.
+
+    transformers de-quantises to the format that was asked for, and keeps the others in the format of their file.
+    """
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
 
 
 def is_mixture_of_experts(config: Any) -> bool:

@@ -160,12 +160,12 @@ class _Puller:
         self._snapshot.mkdir(parents=True, exist_ok=True)
         # What a pull has left that was killed. A file in `refs` would count as the name of a commit.
         for path in self._blobs.parent.rglob(f"{PARTIAL_PREFIX}*"):
-            path.unlink()
+            path.unlink(missing_ok=True)
         if not has_reference(listing.repo_id, listing.revision):
             # Without it, what an interrupted pull leaves would count as not begun.
             write_reference(listing.repo_id, listing.revision, listing.commit)
         for path in [*broken_links(self._snapshot)]:
-            path.unlink()
+            path.unlink(missing_ok=True)
         record = read_record(listing.repo_id)
         write_pending_record(self._make_record(tuple(PulledFile(file.path, file.size, file.digest, 0) for file in listing.files)))
         last_files = {item.path: item for item in record.files} if record else {}
@@ -243,20 +243,20 @@ class _Puller:
             return
         partial = self._blobs / f"{file.digest}{PARTIAL_SUFFIX}"
         if _size(partial) > file.size:
-            partial.unlink()
+            partial.unlink(missing_ok=True)
         try:
             with partial.open("ab") as target:
                 transfer(listing.repo_id, listing.commit, file, target, self._count_transferred)
         except DamagedDownload:
-            partial.unlink()
+            partial.unlink(missing_ok=True)
             raise
         except OSError as error:
             if error.errno in FULL_DISK_ERRORS:
                 # A full disk must not stay full.
-                partial.unlink()
+                partial.unlink(missing_ok=True)
             if isinstance(error, HfHubHTTPError) and error.response.status_code == RANGE_NOT_SATISFIABLE:
                 # The server has less of the file than is here.
-                partial.unlink()
+                partial.unlink(missing_ok=True)
                 raise DamagedDownload(damaged_text(listing.repo_id, file)) from error
             raise
         self._refuse_damaged(file, partial)

@@ -226,7 +226,7 @@ def _load_on_cuda(load: Callable[[SpeechDevice], _CachingModel]) -> _CachingMode
         # The copy waits for the GPU.
         encoded = model.encode(pad_or_trim(features)).to_device(ctranslate2.Device.cpu)
         is_finite = bool(np.isfinite(np.asarray(encoded, np.float32)).all())
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split()).removesuffix(".")
         raise DeviceNotFound(f"The speech model cannot run on CUDA ({reason}); {cuda_advice(reason)}") from error
     if not is_finite:

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -75,6 +76,25 @@ def test_fp8_files_of_each_family_give_the_dequantized_weights(
     change_config(folder, quantization_config=FP8_CONFIG)
     # transformers de-quantises by way of bfloat16.
     assert (logits(folder) - expected).abs().max() < 0.05 * expected.std()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_all_weights_of_a_dequantized_checkpoint_have_one_number_format(
+    copy: Callable[[str], Path], precision: Literal["float32", "bfloat16"]
+) -> None:
+    folder = copy("dense")
+    stored, _ = to_fp8(read(folder))
+    # Published files have in bfloat16 what is not in FP8.
+    write(
+        folder,
+        {
+            name: weight if weight.itemsize == 1 or name.endswith("_scale_inv") else weight.bfloat16()
+            for name, weight in stored.items()
+        },
+    )
+    change_config(folder, quantization_config=FP8_CONFIG)
+    _, model = load_model(find_checkpoint(str(folder)), "cpu", precision)
+    assert {parameter.dtype for parameter in model.parameters()} == {getattr(torch, precision)}
 
 
 @pytest.mark.parametrize("arrange", [dict, published, separate])
