@@ -44,6 +44,13 @@ class NoSpace(AppError):
     http_status = 507
 
 
+class ServerBusy(AppError):
+    """A server that has as much to do as it accepts."""
+
+    code = "server_busy"
+    http_status = 503
+
+
 class OutputFailed(AppError):
     """Stdout cannot be written: its disk is full, or it is closed."""
 

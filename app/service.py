@@ -16,6 +16,7 @@ from longview.core.lazy import LazyPart
 from longview.core.progress import Progress
 from longview.core.timeline import Segment, Span
 from longview.indexing.errors import UnknownVideo
+from longview.indexing.records.listing import Listing, ListingQuery
 from longview.indexing.records.track import Provenance, TrackVersion
 from longview.indexing.records.video import AnsweredQuestion, VideoEntry, VideoName
 from longview.indexing.sqlite.tracks.removals import RemovedVideo
@@ -56,6 +57,7 @@ class Longview:
         self.settings = settings
         self.parts = Parts(settings)
         """For the other packages of `app/` only, such as `diagnostics`, `evaluation` and `serving`."""
+        self._poster_times_s: dict[str, float] = {}
 
     def close(self) -> None:
         """End the processes that decode videos."""
@@ -100,6 +102,26 @@ class Longview:
     def videos(self) -> tuple[VideoEntry, ...]:
         """Return all videos of the library."""
         return self.parts.library.videos()
+
+    def listing(self, query: ListingQuery, cursor: str = "", *, limit: int) -> Listing:
+        """Return a page of the videos that a query names; see `Library.listing`."""
+        return self.parts.library.listing(query, cursor, limit=limit)
+
+    def mark(self) -> object:
+        """Return a mark of the library, which is another one after each change by any process."""
+        return self.parts.library.mark()
+
+    def revisions(self) -> tuple[dict[str, object], dict[str, object]]:
+        """Return what changes with each video, and with each conversation, by the ids of the videos."""
+        return self.parts.library.revisions()
+
+    def names(self) -> tuple[VideoName, ...]:
+        """Return the ids, titles and paths of all videos."""
+        return self.parts.library.names()
+
+    def set_position(self, entry: VideoEntry, position_s: float) -> None:
+        """Store the time at which somebody stopped watching a video, in seconds."""
+        self.parts.library.set_position(entry.video_id, min(max(0.0, position_s), entry.duration_s))
 
     def video(self, reference: str) -> VideoEntry:
         """Return the video that an id, a title or a path names; see `MediaStore.find`."""
@@ -237,6 +259,17 @@ class Longview:
     def thumbnail(self, video_id: str, time_s: float) -> Path:
         """Return the picture of a video at a time; see `MediaStore.thumbnail`."""
         return self.parts.media.thumbnail(video_id, time_s)
+
+    def poster(self, entry: VideoEntry) -> Path | None:
+        """Return a picture that stands for a video; None if it has sound only."""
+        from longview.app.files.posters import choose_poster_time
+
+        if not entry.has_frames:
+            return None
+        if entry.video_id not in self._poster_times_s:
+            time_s = choose_poster_time(entry.duration_s, lambda time_s: self.thumbnail(entry.video_id, time_s))
+            self._poster_times_s[entry.video_id] = time_s
+        return self.thumbnail(entry.video_id, self._poster_times_s[entry.video_id])
 
     def cut(self, reference: str, span: Span, target: Path | None, *, reencode: bool) -> "Cut":
         """Write a part of a video to a file; see `VideoOutputs.cut`."""

@@ -8,6 +8,12 @@ class LibraryError(Exception):
     http_status = 400
 
 
+class InvalidCursor(LibraryError):
+    """The name of a page of a list that belongs to another list, or to none."""
+
+    code = "invalid_cursor"
+
+
 class UnknownVideo(LibraryError):
     """No video of the library has this id."""
 

@@ -18,8 +18,8 @@ RESPONSE_HEADERS = {
 """Headers of every response: no page of another site may embed it, open it, or guess its kind."""
 FRAME_POLICY = "frame-ancestors 'self'"
 READING_METHODS = ("GET", "HEAD", "OPTIONS")
-PAGE = "/"
-"""The only path to which a link of another site may lead. Anything else would show whether a video is there."""
+PAGES = ("/", "/watch", "/search")
+"""The only paths to which a link of another site may lead: their documents are the same whatever is in the library."""
 FOREIGN = "Requests from other sites are refused."
 UNKNOWN = f"Only the page of Longview may do this; a program adds the header {CLIENT_HEADER}: 1."
 
@@ -81,7 +81,7 @@ def _refusal(scope: Scope) -> str | None:
 def _is_visit(scope: Scope, headers: Headers) -> bool:
     """Whether a link leads a person to the page, in a window of its own."""
     mode, destination = headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")
-    return scope["path"] == PAGE and mode == "navigate" and destination == "document"
+    return scope["path"] in PAGES and mode == "navigate" and destination == "document"
 
 
 def _origin(text: str) -> str:

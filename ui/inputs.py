@@ -40,13 +40,15 @@ STREAM_ROUTE = re.compile(r"/gradio_api/(queue/data|call/[^/]+/[^/]+)/?")
 """Routes that send the events of a session."""
 JOIN_ROUTE = "/gradio_api/queue/join"
 GRADIO_ROUTES = re.compile(
-    r"/|/(config|theme\.css|manifest\.json|favicon\.ico|robots\.txt|pwa_icon|(assets|static|svelte)/.*)"
+    r"/|/(watch|search)/?|/(config|theme\.css|manifest\.json|favicon\.ico|robots\.txt|pwa_icon|(assets|static|svelte)/.*)"
     r"|/gradio_api/(app_id|cancel|file=.*|heartbeat/[^/]+|info|login_check|queue/(data|join|status)|reset|startup-events|token"
     r"|upload_progress|user|(run|api|call)/[^/]+|call/(?!v2/)[^/]+/[^/]+)/?"
 )
 """The routes of Gradio that the page and Gradio's client use. The others record, edit code, and forward requests."""
-ONE_PAGE = frozenset({"page", "deep_link", "view"})
-"""Parameters of Gradio's page for what this page does not have: other pages, and stored states."""
+UNUSED_PARAMETERS = frozenset({"deep_link", "view"})
+"""Parameters of Gradio's page for what this one does not have: stored states."""
+PAGE_NAMES = frozenset({"", "watch", "search"})
+"""Values of the parameter by which Gradio names one of its pages."""
 
 
 class CheckedInputs:
@@ -102,9 +104,10 @@ class CheckedInputs:
         if not is_path or not GRADIO_ROUTES.fullmatch(path):
             raise Refusal(404, "There is nothing at this address.")
         query = QueryParams(scope["query_string"])
-        if any(query.get(name) for name in ONE_PAGE):
-            raise Refusal(404, "There is only one page.")
-        if any(len(value) > MAX_NAME_CHARS or UNSTORABLE.search(value) for value in query.values()) and path != "/":
+        if any(query.get(name) for name in UNUSED_PARAMETERS) or query.get("page", "") not in PAGE_NAMES:
+            raise Refusal(404, "There is no such page.")
+        is_page = path.strip("/") in PAGE_NAMES
+        if any(len(value) > MAX_NAME_CHARS or UNSTORABLE.search(value) for value in query.values()) and not is_page:
             raise Refusal(422, f"A parameter of the address is not a text of at most {MAX_NAME_CHARS} characters.")
         if body is None:
             return

@@ -6,12 +6,12 @@ import re
 import urllib.parse
 from collections.abc import Iterator, Sequence
 
+from longview.app.serving.running_answers import AnswerState
 from longview.core.progress import ProgressReport
 from longview.core.time_format import format_time
 from longview.core.time_text import TimeReference, find_times, parse_time
 from longview.core.timeline import Span
 from longview.indexing.records.video import AnsweredQuestion
-from longview.model.engine.base import ChatTurn
 from longview.ui.render import format_span
 
 CITATION_MARGIN_S = 1.0
@@ -24,6 +24,8 @@ MAX_SHOWN_CHARACTERS = 50_000
 """Length of the beginning of an answer that is shown, in characters. One of a restored library may have millions."""
 MAX_LISTED_CITATIONS = 200
 """Maximum number of citations that follow an answer: nobody reads more of them, and a stored answer may have any number."""
+STOPPED_REPLY = "Stopped."
+"""Text in place of an answer that somebody has stopped."""
 _QUOTE_TIMES = re.compile(r"(?<![\d:])\d++:[0-5]\d:[0-5]\d\.\d(?: [–-] \d++:[0-5]\d:[0-5]\d\.\d)?+(?!\d|:\d)")
 """A time or span as answers from quotes state them, earlier ones with a hyphen: `0:01:05.0 – 0:01:09.5`."""
 _QUOTATION_MARK = "“"
@@ -118,11 +120,6 @@ def plain_answer(text: str, citations: Sequence[Span] = ()) -> str:
     return _with_line_breaks("".join(escaped_markdown(part) for part, _ in _clock_times(text, citations)))
 
 
-def turns(answers: Sequence[AnsweredQuestion]) -> list[ChatTurn]:
-    """Return earlier turns of the conversation, without quotes, which are data and no words of the model."""
-    return [ChatTurn(item.question, item.answer) for item in answers if not item.is_quoted]
-
-
 def _clock_times(text: str, citations: Sequence[Span]) -> Iterator[tuple[str, float | None]]:
     """Split a text into the times inside citations, as clock times with their seconds, and the text between them."""
     text = shortened(text)
@@ -167,7 +164,7 @@ def _with_line_breaks(markdown: str) -> str:
 
 def _link(text: str, time_s: float, video_id: str = "") -> str:
     """Return a link that seeks the player, or that opens another video at a time."""
-    address = f"/?video={urllib.parse.quote(video_id)}&t={time_s:.3f}" if video_id else f"#t={time_s:.3f}"
+    address = f"/watch?video={urllib.parse.quote(video_id)}&t={time_s:.3f}" if video_id else f"#t={time_s:.3f}"
     return f"[{escaped_markdown(text)}]({address})"
 
 
@@ -185,10 +182,21 @@ def stored(item: AnsweredQuestion) -> str:
     return quotes(item.answer) if item.is_quoted else answer(item.answer, item.citations)
 
 
+def unfinished_answer(state: AnswerState) -> list[dict[str, str]]:
+    """Render a question, and its answer as far as it was written, as chat messages."""
+    progress = answer_progress(state.report) if state.report else "" if state.text else "…"
+    return _messages(state.question, answer(state.text) + progress)
+
+
+def ended_answer(state: AnswerState) -> list[dict[str, str]]:
+    """Render a question whose answer was stopped or has failed as chat messages."""
+    return _messages(state.question, STOPPED_REPLY if state.status == "stopped" else escaped_markdown(state.text))
+
+
 def history(answers: Sequence[AnsweredQuestion]) -> list[dict[str, str]]:
     """Render earlier questions and answers as chat messages."""
-    messages = []
-    for item in answers:
-        messages.append({"role": "user", "content": escaped_markdown(item.question)})
-        messages.append({"role": "assistant", "content": stored(item)})
-    return messages
+    return [message for item in answers for message in _messages(item.question, stored(item))]
+
+
+def _messages(question: str, reply: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": escaped_markdown(question)}, {"role": "assistant", "content": reply}]

@@ -72,6 +72,11 @@ def failure(text: str) -> str:
     return _render("failure", text=text)
 
 
+def missing_video(removed: RemovedVideo | None) -> str:
+    """Render that a video is not in the library. `removed`: it, if it was removed lately and can be brought back."""
+    return _render("missing_video", removed=removed)
+
+
 def tracks(entry: VideoEntry, segments: Mapping[str, Sequence[Segment]], *, is_running: bool = False) -> str:
     """Render the tracks of a video, each as a table whose rows seek the player, and as text tracks for the player.
 

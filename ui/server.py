@@ -1,17 +1,16 @@
 """The web server: the page, and the media, thumbnails and exports that it refers to. It listens on this machine only."""
 
-import asyncio
 import os
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 import gradio as gr
 from fastapi import FastAPI, HTTPException, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.staticfiles import StaticFiles
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from longview.app.errors import EXPECTED_ERRORS
@@ -22,17 +21,20 @@ from longview.indexing.exports import FORMATS
 from longview.ui.access import HOST, OwnSiteOnly
 from longview.ui.inputs import CheckedInputs
 from longview.ui.page import ASSETS, THEME, build
-from longview.ui.queue_view import QueueState, QueueView
 from longview.ui.request_pace import RequestPace
+from longview.ui.routes.common import MAX_PARAMETER_CHARS, VideoId, require_entry
+from longview.ui.routes.events import events_router
+from longview.ui.routes.jobs import jobs_router
+from longview.ui.routes.pictures import pictures_router
+from longview.ui.routes.tracks import tracks_router
+from longview.ui.routes.videos import videos_router
 from longview.ui.uploads import UPLOAD_ROUTE, UploadRoute
-from longview.ui.watch_tab import is_id
+from longview.video.probing.guard import MEDIA_SUFFIXES
 
-EVENTS_POLL_S = 0.25
-"""Interval at which the jobs are checked for changes to send to an open page, in seconds. Without a change nothing is sent."""
+ASSETS_ROUTE = "/page"
+"""Path of the scripts and styles of the page's own components."""
 MAX_TIME_MS = 1000 * 3600 * 24 * 365
 """Maximum time of a thumbnail, in milliseconds: a year, which no video lasts."""
-MAX_PARAMETER_CHARS = 200
-"""Maximum length of a parameter of an address, in characters."""
 MEDIA_TYPES = {
     ".mp4": "video/mp4",
     ".m4v": "video/mp4",
@@ -49,9 +51,7 @@ MEDIA_TYPES = {
 COMPLETE = {"en": "Complete", "de": "Fertig", "fr": "Terminé", "es": "Completado", "ko": "완료", "ja": "完了", "zh-CN": "完成"}
 """What Gradio says to screen readers when a request has ended, by language; it has no text of its own for it, and would show the
 name of the text. Other languages get the English one."""
-VideoId = Annotated[str, Path(max_length=MAX_PARAMETER_CHARS)]
 TimeMs = Annotated[int, Path(ge=0, le=MAX_TIME_MS)]
-JobId = Annotated[int, Path(ge=0, lt=1 << 63)]
 Parameter = Annotated[str, Query(max_length=MAX_PARAMETER_CHARS)]
 OptionalParameter = Annotated[str | None, Query(max_length=MAX_PARAMETER_CHARS)]
 
@@ -62,7 +62,6 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
     if os.access(app.folder, os.W_OK):
         os.environ["GRADIO_TEMP_DIR"] = str(workers.uploads.folder)
     page = build(app, workers)
-    view, pace = QueueView(app, workers), RequestPace(page)
     web = FastAPI(title="Longview", docs_url=None, redoc_url=None, openapi_url=None)
     web.post(UPLOAD_ROUTE, response_model=None)(UploadRoute(workers.uploads, page.upload_file_set).__call__)
 
@@ -81,7 +80,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
 
     @web.get("/media/{video_id}")
     def media(video_id: VideoId) -> FileResponse:
-        path = app.browser_copy(app.video_with_id(_full_id(video_id)))
+        path = app.browser_copy(require_entry(app, video_id))
         if path is None:
             raise HTTPException(404, "The browser-compatible copy is not ready yet.")
         # Its use changes the time of the browser copy, but a player must not take it for another file.
@@ -91,7 +90,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
 
     @web.get("/thumbnail/{video_id}/{time_ms}.jpg")
     def thumbnail(video_id: VideoId, time_ms: TimeMs) -> FileResponse:
-        path = app.thumbnail(_full_id(video_id), time_ms / 1000)
+        path = app.thumbnail(require_entry(app, video_id).video_id, time_ms / 1000)
         return FileResponse(path, media_type="image/jpeg")
 
     @web.get("/export/{video_id}.{format}")
@@ -102,7 +101,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
         language: OptionalParameter = None,
         version: int | None = None,
     ) -> Response:
-        entry = app.video_with_id(_full_id(video_id))
+        entry = require_entry(app, video_id)
         if version is None:
             sources = source.split(",")
             # Sources that do not exist are refused here, before they become part of a header.
@@ -116,37 +115,20 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
         headers = {"Content-Disposition": content_disposition(name)}
         return PlainTextResponse(text, media_type=FORMATS[format].media_type, headers=headers)
 
-    @web.get("/events")
-    async def events() -> StreamingResponse:
-        """Send the state of the jobs whenever it changes, as server-sent events."""
+    routers = (
+        videos_router(app, workers),
+        pictures_router(app),
+        tracks_router(app),
+        jobs_router(workers),
+        events_router(app, workers, RequestPace(page)),
+    )
+    for router in routers:
+        web.include_router(router)
+    # Names change with no release, so browsers ask each time whether a file is another one.
+    web.mount(ASSETS_ROUTE, StaticFiles(directory=ASSETS))
 
-        async def changes() -> AsyncIterator[str]:
-            last_state: QueueState | None = None
-            while not workers.is_closed:
-                pace.quicken()
-                state = await asyncio.to_thread(view.state)
-                if state != last_state:
-                    yield f"data: {state.message(last_state)}\n\n"
-                    last_state = state
-                await asyncio.sleep(EVENTS_POLL_S)
-
-        return StreamingResponse(changes(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-
-    @web.post("/jobs/{job_id}/{action}")
-    def change_job(job_id: JobId, action: Literal["cancel", "pause", "retry", "first"]) -> Response:
-        """Change a job of the queue, as its buttons on the page do."""
-        job = workers.change(job_id, action)
-        if action == "cancel" and job.status == "done":
-            raise HTTPException(409, f"The job {job_id} is done; what was found is in the library.")
-        return Response(status_code=204)
-
-    @web.post("/videos/{video_id}/undo-removal")
-    def undo_removal(video_id: VideoId) -> Response:
-        """Bring back a video that was removed in the last day."""
-        app.undo_removal_of(_full_id(video_id))
-        return Response(status_code=204)
-
-    own_paths = [route.path_regex for route in web.routes if isinstance(route, Route)]
+    own_routes = [*web.routes, *(route for router in routers for route in router.routes)]
+    own_paths = [route.path_regex for route in own_routes if isinstance(route, Route | Mount)]
     web.add_middleware(CheckedInputs, page=page, own_paths=own_paths)
     # This prevents DNS rebinding: the page of another site cannot reach this server under that site's name.
     web.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
@@ -156,7 +138,8 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
         path="/",
         theme=THEME,
         css_paths=ASSETS / "style.css",
-        head=f"<script>{(ASSETS / 'page.js').read_text(encoding='utf-8')}</script>",
+        head=f'<meta name="longview-suffixes" content="{" ".join(MEDIA_SUFFIXES)}">'
+        f'<script type="module" src="{ASSETS_ROUTE}/main.js"></script>',
         max_file_size=app.settings.max_upload_bytes,
         footer_links=[],
         i18n=gr.I18n(**{language: {"common.complete": text} for language, text in COMPLETE.items()}),
@@ -167,14 +150,3 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
     )
     # Outside of everything else, so that errors have its headers, too.
     return OwnSiteOnly(web)
-
-
-def _full_id(video_id: str) -> str:
-    """Return an id. The beginning of one is refused here, because it would be guessed digit by digit.
-
-    Raises:
-        HTTPException: it is not a whole id.
-    """
-    if not is_id(video_id):
-        raise HTTPException(404, "There is no video with this id.")
-    return video_id

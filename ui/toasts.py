@@ -33,6 +33,18 @@ def reports_errors(handler: Callable[P, T]) -> Callable[P, T]:
 
         return yield_updates
 
+    if inspect.isasyncgenfunction(handler):
+
+        @functools.wraps(handler)
+        async def yield_async_updates(*args: P.args, **kwargs: P.kwargs) -> Any:
+            try:
+                async for update in handler(*args, **kwargs):
+                    yield update
+            except EXPECTED_ERRORS as error:
+                raise toast(str(error)) from error
+
+        return yield_async_updates  # type: ignore[return-value]
+
     if inspect.iscoroutinefunction(handler):
 
         @functools.wraps(handler)

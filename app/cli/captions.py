@@ -77,16 +77,7 @@ def chapters(context: Context, video: VideoArgument) -> None:
     chapters = context.app.chapters(entry)
     if not chapters.is_quoted:
         context.print_notice()
-    track = None if chapters.is_quoted else entry.track("captions")
-    document = schemas.ChaptersDocument(
-        video_id=entry.video_id,
-        duration_s=round(entry.duration_s, 3),
-        summary=entry.summary,
-        chapters=[schemas.ChapterOut(**schemas.SpanOut.fields_of(item.span), title=item.text) for item in chapters.events],
-        quoted=chapters.is_quoted and bool(chapters.events),
-        provenance=schemas.ProvenanceOut.of(track.provenance) if track else None,
-        notice=context.app.notice,
-    )
+    document = schemas.ChaptersDocument.of(entry, chapters, notice=context.app.notice)
     titles = (f"“{item.text}”" if chapters.is_quoted else item.text for item in chapters.events)
     lines = [f"{format_clock(item.span.start_s)} {title}" for item, title in zip(chapters.events, titles, strict=True)]
     if document.quoted:

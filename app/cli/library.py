@@ -11,6 +11,7 @@ from longview.app.cli.console import Context, command
 from longview.app.cli.output import printable
 from longview.app.cli.params import ExistingVideo
 from longview.app.errors import EXPECTED_ERRORS
+from longview.app.jobs.source_states import jobs_by_content
 from longview.app.text.contents import contents_text, segments_text, track_state_text
 from longview.app.text.counts import count_text, size_text
 from longview.app.text.damage import damage_of
@@ -37,7 +38,7 @@ def list_(context: Context) -> None:
     Example: longview list
     """
     entries = context.app.videos()
-    sizes, jobs = context.app.disk_usage(entries), _unfinished_jobs(context)
+    sizes, jobs = context.app.disk_usage(entries), jobs_by_content(context.app.jobs.all(ended_limit=0))
     rows, lines = [], []
     for entry in entries:
         size, job = sizes[entry.video_id], jobs.get(entry.content_hash)
@@ -58,15 +59,9 @@ def list_(context: Context) -> None:
     )
 
 
-def _unfinished_jobs(context: Context) -> "dict[str, QueuedJob]":
-    """Return the jobs that wait, run or are paused by the content of their files; of several, the one that is next."""
-    jobs = [job for job in context.app.jobs.unfinished() if job.content_hash]
-    return {job.content_hash: job for job in reversed(jobs)}
-
-
 def _contents(entry: "VideoEntry", job: "QueuedJob | None") -> str:
     """Return what the library has of a video, and the state of the job that indexes it."""
-    return contents_text(entry) + (f"; {JOB_STATES[job.status]}" if job else "")
+    return contents_text(entry) + (f"; {JOB_STATES[job.status]}" if job and job.is_unfinished else "")
 
 
 @command("json", "model")
@@ -79,15 +74,15 @@ def info(context: Context, video: ExistingVideo) -> None:
     from longview.app.text.video_facts import next_steps, picture_text, track_text
 
     entry = context.app.video(video)
-    size, job = context.app.disk_usage([entry])[entry.video_id], _unfinished_jobs(context).get(entry.content_hash)
+    size = context.app.disk_usage([entry])[entry.video_id]
+    job = jobs_by_content(context.app.jobs.all(ended_limit=0)).get(entry.content_hash)
     questions, chapters = context.app.answer_count(entry), _chapter_count(context, entry)
-    steps = next_steps(entry, is_missing=size.original is None, is_unfinished=job is not None)
+    steps = next_steps(entry, is_missing=size.original is None, is_unfinished=job is not None and job.is_unfinished)
     document = schemas.InfoDocument.of(
         entry,
         is_outdated=context.app.is_outdated(entry),
         sizes=size,
         job=job,
-        added_at=entry.added_at,
         facts=dict(entry.facts),
         chapters=chapters,
         questions=questions,
@@ -101,7 +96,7 @@ def info(context: Context, video: ExistingVideo) -> None:
         ("size", size_text(size.original) if size.original is not None else "unknown"),
         ("picture", picture_text(entry)),
         *((source_label(track.source), track_text(track)) for track in entry.tracks),
-        *([("job", JOB_STATES[job.status])] if job else []),
+        *([("job", JOB_STATES[job.status])] if job and job.is_unfinished else []),
         *([("damaged", damage.text)] if (damage := damage_of(entry)) else []),
         ("chapters", "unknown" if chapters is None else f"{chapters:,}"),
         ("questions", f"{questions:,}"),

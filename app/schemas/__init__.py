@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         RestoreDocument,
     )
     from longview.app.schemas.indexing import (
+        BulkDocument,
+        BulkResultOut,
         DamageOut,
         FailedVideoOut,
         IndexDocument,
@@ -39,13 +41,14 @@ if TYPE_CHECKING:
         RemoveDocument,
         RenameDocument,
         SourceOut,
+        SourceStateOut,
         TrackOut,
         UndoRemovalDocument,
         VideoBytesOut,
         VideoOut,
         video_fields,
     )
-    from longview.app.schemas.jobs import JobOut, JobsDocument
+    from longview.app.schemas.jobs import AddedJobsDocument, JobOut, JobsDocument
     from longview.app.schemas.models import (
         DefaultOut,
         DefaultsDocument,
@@ -71,8 +74,11 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AddedJobsDocument",
     "AskDocument",
     "BackupDocument",
+    "BulkDocument",
+    "BulkResultOut",
     "CaptionDocument",
     "ChapterOut",
     "ChaptersDocument",
@@ -124,6 +130,7 @@ __all__ = [
     "SearchDocument",
     "SegmentOut",
     "SourceOut",
+    "SourceStateOut",
     "SpanOut",
     "SubtitlesDocument",
     "TrackOut",
@@ -154,12 +161,12 @@ __getattr__ = lazy_names(
             "ExportDocument", "FindingOut", "RelinkDocument", "RestoreDocument",
         ),
         "longview.app.schemas.indexing": (
-            "DamageOut", "FailedVideoOut", "IndexDocument", "IndexedVideoOut", "InfoDocument", "ListDocument",
-            "RemoveDocument", "RenameDocument", "SourceOut", "TrackOut", "UndoRemovalDocument", "VideoBytesOut", "VideoOut",
-            "video_fields",
+            "BulkDocument", "BulkResultOut", "DamageOut", "FailedVideoOut", "IndexDocument", "IndexedVideoOut", "InfoDocument",
+            "ListDocument", "RemoveDocument", "RenameDocument", "SourceOut", "SourceStateOut", "TrackOut",
+            "UndoRemovalDocument", "VideoBytesOut", "VideoOut", "video_fields",
         ),
         "longview.app.schemas.jobs": (
-            "JobOut", "JobsDocument",
+            "AddedJobsDocument", "JobOut", "JobsDocument",
         ),
         "longview.app.schemas.models": (
             "DefaultOut", "DefaultsDocument", "LocalModelOut", "ModelsDocument", "PullDocument", "PulledModelOut",

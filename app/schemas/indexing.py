@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel
 
+from longview.app.files.disk_usage import original_bytes
+from longview.app.jobs.source_states import source_states
 from longview.app.schemas.base import ErrorOut, SpanOut, rounded
 from longview.app.text.damage import damage_of
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from longview.app.files.removal import Removal
     from longview.app.ingest.indexer import IndexResult
     from longview.app.ingest.sources import SourceReport
+    from longview.app.jobs.source_states import SourceState
     from longview.indexing.records.job import QueuedJob
     from longview.indexing.records.track import Track
     from longview.indexing.records.video import VideoEntry
@@ -169,6 +172,26 @@ class VideoBytesOut(BaseModel):
     """Its share of the files of the vectors, by its number of passages."""
 
 
+class SourceStateOut(BaseModel):
+    """The state of one source of a video."""
+
+    source: str
+    state: str
+    """`waiting`, `running`, `paused`, `failed`, `current`, `outdated` (another checkpoint would find it now), `partial`, `none`
+    (there was nothing) or `not_yet`."""
+    fraction: float
+    """The share of the requested part that was looked at, 0 to 1."""
+    segment_count: int
+    seconds_left: float | None
+    reason: str
+    job_id: int | None
+
+    @classmethod
+    def of(cls, state: "SourceState") -> Self:
+        """Return the document of a state."""
+        return cls(**asdict(state) | {"fraction": round(state.fraction, 4), "seconds_left": rounded(state.seconds_left)})
+
+
 class VideoOut(BaseModel):
     """A video of the library."""
 
@@ -181,19 +204,32 @@ class VideoOut(BaseModel):
     tracks: list[TrackOut]
     outdated: bool
     """Whether another checkpoint would now caption it."""
-    bytes: VideoBytesOut
+    bytes: VideoBytesOut | None
+    """Null in a page of many videos, for which the files are not counted."""
     missing: bool
     """Whether its file is no longer at `path`; `longview relink FOLDER` finds one that was moved."""
     damage: DamageOut | None = None
     """What could not be decoded of the file."""
     job: str | None = None
     """State of the unfinished job that indexes it: `waiting`, `running` or `paused`; null if there is none."""
+    sources: list[SourceStateOut] = []
+    """What was found, is looked for, or was not looked for yet, by source."""
+    added_at: str = ""
+    """ISO 8601, UTC."""
+    position_s: float = 0.0
+    """Time at which somebody stopped watching it on the page; 0 if nobody has begun."""
+    has_pictures: bool = True
+    """Whether the file has pictures, and not only sound."""
 
     @classmethod
     def of(
-        cls, entry: "VideoEntry", *, is_outdated: bool, sizes: "VideoBytes", job: "QueuedJob | None" = None, **fields: Any
+        cls, entry: "VideoEntry", *, is_outdated: bool, sizes: "VideoBytes | None", job: "QueuedJob | None" = None, **fields: Any
     ) -> Self:
-        """Return the document of a library entry. `job`: the unfinished one that indexes it. `fields`: those of a child."""
+        """Return the document of a library entry. `fields`: those of a child. `sizes`: None if they were not counted.
+
+        `job`: the unfinished one that indexes it, or the one that has failed.
+        """
+        states = source_states(entry, job, is_outdated=is_outdated)
         return cls(
             video_id=entry.video_id,
             title=entry.title,
@@ -202,11 +238,14 @@ class VideoOut(BaseModel):
             events=entry.caption_count,
             tracks=[TrackOut.of(track) for track in entry.tracks],
             outdated=is_outdated,
-            bytes=VideoBytesOut(**asdict(sizes)),
-            missing=sizes.original is None,
+            bytes=VideoBytesOut(**asdict(sizes)) if sizes else None,
+            missing=(sizes.original if sizes else original_bytes(entry.path)) is None,
             damage=DamageOut.of(entry),
-            job=job.status if job else None,
-            **fields,
+            job=job.status if job and job.is_unfinished else None,
+            sources=[SourceStateOut.of(state) for state in states],
+            position_s=round(entry.position_s, 3),
+            has_pictures=entry.has_frames,
+            **{"added_at": entry.added_at} | fields,
         )
 
 
@@ -237,9 +276,27 @@ class RenameDocument(BaseModel):
 
 
 class ListDocument(BaseModel):
-    """The document of `list`."""
+    """The document of `list`, and of a page of the library."""
 
     videos: list[VideoOut]
+    total: int | None = None
+    """Number of videos on all pages; null if these are all."""
+    next_cursor: str | None = None
+    """The parameter `cursor` of the next page; null if there is none."""
+
+
+class BulkResultOut(BaseModel):
+    """What became of one of several videos."""
+
+    video_id: str
+    error: str | None = None
+    """Why nothing was done; null if it was done."""
+
+
+class BulkDocument(BaseModel):
+    """The document of a change of several videos."""
+
+    results: list[BulkResultOut]
 
 
 class RemoveDocument(BaseModel):

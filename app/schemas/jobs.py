@@ -65,6 +65,14 @@ class JobOut(BaseModel):
         )
 
 
+class AddedJobsDocument(BaseModel):
+    """The document of files that were added to the queue."""
+
+    jobs: list[JobOut]
+    refused: list[str]
+    """Why others were not added, as sentences."""
+
+
 class JobsDocument(BaseModel):
     """The document of `jobs` and its subcommands: the jobs that are listed, or those that were changed."""
 

@@ -9,7 +9,9 @@ from longview.app.schemas.indexing import TrackOut
 from longview.core.timeline import Segment
 
 if TYPE_CHECKING:
+    from longview.app.qa.chapters import Chapters
     from longview.indexing.records.track import TrackVersion
+    from longview.indexing.records.video import VideoEntry
 
 
 class EventOut(SpanOut):
@@ -49,6 +51,20 @@ class ChaptersDocument(BaseModel):
     provenance: ProvenanceOut | None
     """What made the captions; null for quotes, and for a video that was not captioned."""
     notice: str | None
+
+    @classmethod
+    def of(cls, entry: "VideoEntry", chapters: "Chapters", *, notice: str | None) -> Self:
+        """Return the document of the chapters of a video."""
+        track = None if chapters.is_quoted else entry.track("captions")
+        return cls(
+            video_id=entry.video_id,
+            duration_s=round(entry.duration_s, 3),
+            summary=entry.summary,
+            chapters=[ChapterOut(**SpanOut.fields_of(item.span), title=item.text) for item in chapters.events],
+            quoted=chapters.is_quoted and bool(chapters.events),
+            provenance=ProvenanceOut.of(track.provenance) if track else None,
+            notice=notice,
+        )
 
 
 class WordOut(SpanOut):
@@ -90,7 +106,9 @@ class TranscriptDocument(BaseModel):
     duration_s: float
     segments: list[SegmentOut]
     tracks: list[TrackOut]
-    """The tracks of speech and subtitles, which say how far they have come."""
+    """The tracks of speech and subtitles, or of all sources, which say how far they have come."""
+    next_offset: int | None = None
+    """The parameter `offset` of the next page of a web reply; null if there is none."""
 
 
 class VersionOut(BaseModel):

@@ -13,6 +13,7 @@ from longview.app.jobs.folder_watch import left_out, left_out_text, media_files
 from longview.app.service import Longview
 from longview.app.serving.browser_copies import BrowserCopies
 from longview.app.serving.preparations import Preparation
+from longview.app.serving.running_answers import RunningAnswers
 from longview.app.serving.upload_cache import UploadCache
 from longview.core.progress import Cancelled, Progress
 from longview.indexing.errors import LibraryUnusable
@@ -50,6 +51,7 @@ class Workers:
         """`starts`: whether the workers take jobs at once; otherwise from `start` on."""
         self._app, self._runner, self._queue = app, app.parts.runner, app.parts.library.queue
         self.browser_copies = BrowserCopies(app.parts.media)
+        self.answers = RunningAnswers(app)
         self._preparations: list[Preparation] = []
         self.uploads = UploadCache(app.parts.library.folder, max_upload_bytes=app.settings.max_upload_bytes)
         self._closing = threading.Event()
@@ -265,6 +267,7 @@ class Workers:
     def close(self, *, pauses: bool = False, wait_s: float = 0.0) -> None:
         """Stop, and wait for the end of the running jobs. `pauses`: see `stop`. `wait_s`: maximum time to wait, in seconds."""
         self.stop(pauses=pauses)
+        self.answers.close()
         self.uploads.delete()
         if self._pauses:
             with suppress(LibraryUnusable):

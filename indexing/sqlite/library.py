@@ -10,12 +10,14 @@ from pathlib import Path
 
 from longview.core.timeline import Event, Segment
 from longview.indexing.errors import AmbiguousVideo, UnknownVideo
+from longview.indexing.records.listing import Listing, ListingQuery
 from longview.indexing.records.track import Track
 from longview.indexing.records.video import VideoEntry, VideoName
 from longview.indexing.sqlite.conversations import Conversations
 from longview.indexing.sqlite.database.database import Database
 from longview.indexing.sqlite.database.rows import insertion, now
 from longview.indexing.sqlite.known_files import KnownFiles
+from longview.indexing.sqlite.listing import HAS_TRACKS, IS_IN_LIBRARY, read_listing
 from longview.indexing.sqlite.queue.job_queue import JobQueue
 from longview.indexing.sqlite.tracks.caption_windows import (
     CaptionWindowRow,
@@ -79,7 +81,7 @@ class Library:
         }
         kept_columns = ("video_id", "content_hash", "added_at", "title")
         changes = ", ".join(f"{name} = excluded.{name}" for name in values if name not in kept_columns)
-        changes += f", title = CASE WHEN {_HAS_TRACKS} THEN videos.title ELSE excluded.title END"
+        changes += f", title = CASE WHEN {HAS_TRACKS} THEN videos.title ELSE excluded.title END"
         with self._database.transaction() as db:
             db.execute("DELETE FROM videos WHERE video_id = :video_id AND removed_at != ''", values)
             db.execute(f"{insertion('videos', values)} ON CONFLICT (video_id) DO UPDATE SET {changes}", values)
@@ -94,7 +96,7 @@ class Library:
         with self._database.connection() as db:
             row = db.execute("SELECT * FROM videos WHERE video_id = ?", (video_id,)).fetchone()
             require_video(db, video_id)
-            return _entry(row, tracks_of(db, video_id).get(video_id, ()))
+            return video_from(row, tracks_of(db, video_id).get(video_id, ()))
 
     def put_captions(
         self,
@@ -137,15 +139,15 @@ class Library:
     def videos(self) -> tuple[VideoEntry, ...]:
         """Return all videos in the order in which they were added. A video without tracks is not in the library yet."""
         with self._database.connection() as db:
-            rows = db.execute(f"SELECT * FROM videos WHERE {_IS_IN_LIBRARY} ORDER BY added_at, rowid").fetchall()
+            rows = db.execute(f"SELECT * FROM videos WHERE {IS_IN_LIBRARY} ORDER BY added_at, rowid").fetchall()
             tracks = tracks_of(db)
-            return tuple(_entry(row, tracks.get(row["video_id"], ())) for row in rows)
+            return tuple(video_from(row, tracks.get(row["video_id"], ())) for row in rows)
 
     def known_ids(self, video_ids: Collection[str]) -> set[str]:
         """Return those ids whose videos are in the library."""
         with self._database.connection() as db:
             marks = ", ".join("?" * len(video_ids))
-            query = f"SELECT video_id FROM videos WHERE {_IS_IN_LIBRARY} AND video_id IN ({marks})"
+            query = f"SELECT video_id FROM videos WHERE {IS_IN_LIBRARY} AND video_id IN ({marks})"
             return {row["video_id"] for row in db.execute(query, tuple(video_ids))}
 
     def titles(self) -> dict[str, str]:
@@ -156,7 +158,7 @@ class Library:
     def names(self) -> tuple[VideoName, ...]:
         """Return the names of all videos in the order in which they were added, without what was found in them."""
         with self._database.connection() as db:
-            rows = db.execute(f"SELECT video_id, title, path FROM videos WHERE {_IS_IN_LIBRARY} ORDER BY added_at, rowid")
+            rows = db.execute(f"SELECT video_id, title, path FROM videos WHERE {IS_IN_LIBRARY} ORDER BY added_at, rowid")
             return tuple(VideoName(video_id, title, Path(path)) for video_id, title, path in map(tuple, rows.fetchall()))
 
     def rename(self, video_id: str, title: str) -> VideoEntry:
@@ -172,6 +174,34 @@ class Library:
                 raise UnknownVideo(f"There is no video {video_id!r} in the library; `longview list` shows all videos.")
         return self.pending_video(video_id)
 
+    def mark(self) -> object:
+        """Return a mark of the files, which is another one after each transaction of any process; see `Database.mark`."""
+        return self._database.mark()
+
+    def revisions(self) -> tuple[dict[str, object], dict[str, object]]:
+        """Return a value for each video, and one for each conversation, that is another one after each change of it."""
+        with self._database.connection() as db:
+            videos = db.execute(
+                "SELECT video_id, title, path, (SELECT group_concat(source || status || updated_at || done_s || segment_counts) "
+                f"FROM tracks WHERE tracks.video_id = videos.video_id) FROM videos WHERE {IS_IN_LIBRARY}"
+            )
+            revisions: dict[str, object] = {row[0]: tuple(row) for row in videos}
+            answers = db.execute("SELECT video_id, count(*), max(rowid), max(cleared_at) FROM answers GROUP BY video_id")
+            return revisions, {row[0]: tuple(row) for row in answers}
+
+    def set_position(self, video_id: str, position_s: float) -> None:
+        """Store the time at which somebody stopped watching a video; nothing if the video was removed meanwhile."""
+        values = {"position_s": position_s, "video_id": video_id}
+        with self._database.transaction() as db:
+            db.execute("UPDATE videos SET position_s = :position_s WHERE video_id = :video_id AND removed_at = ''", values)
+
+    def listing(self, query: ListingQuery, cursor: str = "", *, limit: int) -> Listing:
+        """Return a page of the videos that a query names; see `longview.indexing.sqlite.listing.read_listing`."""
+        with self._database.connection() as db:
+            rows, total, next_cursor = read_listing(db, query, cursor, limit)
+            entries = tuple(video_from(row, tracks_of(db, row["video_id"]).get(row["video_id"], ())) for row in rows)
+            return Listing(entries, total, next_cursor)
+
     def video(self, reference: str) -> VideoEntry:
         """Return the video with this id, or the only one whose id has this prefix.
 
@@ -181,7 +211,7 @@ class Library:
         prefix = reference.strip().lower()
         with self._database.connection() as db:
             rows = db.execute(
-                f"SELECT * FROM videos WHERE {_IS_IN_LIBRARY} AND substr(video_id, 1, length(:prefix)) = :prefix LIMIT 3",
+                f"SELECT * FROM videos WHERE {IS_IN_LIBRARY} AND substr(video_id, 1, length(:prefix)) = :prefix LIMIT 3",
                 {"prefix": prefix},
             ).fetchall()
             if not prefix or not rows:
@@ -189,18 +219,15 @@ class Library:
             if len(rows) > 1:
                 ids = ", ".join(row["video_id"] for row in rows)
                 raise AmbiguousVideo(f"Several video ids begin with {reference!r}: {ids}; add more digits.")
-            return _entry(rows[0], tracks_of(db, rows[0]["video_id"]).get(rows[0]["video_id"], ()))
-
-
-_HAS_TRACKS = "EXISTS (SELECT 1 FROM tracks WHERE tracks.video_id = videos.video_id)"
-_IS_IN_LIBRARY = f"removed_at = '' AND {_HAS_TRACKS}"
+            return video_from(rows[0], tracks_of(db, rows[0]["video_id"]).get(rows[0]["video_id"], ()))
 
 
 def _chapters_json(chapters: Sequence[Event]) -> str:
     return json.dumps([[chapter.span.start_s, chapter.span.end_s, chapter.text] for chapter in chapters])
 
 
-def _entry(row: sqlite3.Row, tracks: tuple[Track, ...]) -> VideoEntry:
+def video_from(row: sqlite3.Row, tracks: tuple[Track, ...]) -> VideoEntry:
+    """Return the video of a row, with its tracks."""
     return VideoEntry(
         video_id=row["video_id"],
         content_hash=row["content_hash"],
@@ -212,4 +239,5 @@ def _entry(row: sqlite3.Row, tracks: tuple[Track, ...]) -> VideoEntry:
         chapters=chapters_from(row),
         added_at=row["added_at"],
         tracks=tracks,
+        position_s=row["position_s"],
     )

@@ -88,7 +88,7 @@ def page(browser: Browser, server: Server, video_id: str) -> Iterator[Page]:
         lambda request: None if request.url.startswith((server.url, "data:", "blob:")) else foreign_urls.append(request.url),
     )
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{server.url}/?video={video_id}")
+    page.goto(f"{server.url}/watch?video={video_id}")
     page.wait_for_selector(".captions tr")
     yield page
     page.close()

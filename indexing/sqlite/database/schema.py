@@ -310,6 +310,10 @@ MIGRATIONS = (
     """
     ALTER TABLE answers ADD COLUMN cleared_at TEXT NOT NULL DEFAULT '';
     """,
+    # The time at which somebody stopped watching.
+    """
+    ALTER TABLE videos ADD COLUMN position_s REAL NOT NULL DEFAULT 0;
+    """,
 )
 """Migrations, applied in order, each once; `PRAGMA user_version` counts them. Only append to them."""
 MAX_OBJECTS = 1000

@@ -1,0 +1,36 @@
+// Elements from plain values: every text is set as text, so that nothing of it is read as HTML.
+
+// Make an element. Attributes that are false or null are left out; functions are listeners; children are elements or texts.
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === false || value === null || value === undefined) continue;
+    if (typeof value === 'function') made.addEventListener(key, value);
+    else if (key === 'text') made.textContent = value;
+    else if (key === 'value') made.value = value;
+    else made.setAttribute(key, value === true ? '' : String(value));
+  }
+  made.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return made;
+}
+
+// Open a shadow root with the styles of all own components: those of Gradio stay outside of it.
+export function shadow(host) {
+  const root = host.shadowRoot ?? host.attachShadow({ mode: 'open' });
+  root.replaceChildren(element('link', { rel: 'stylesheet', href: '/page/components.css' }));
+  return root;
+}
+
+// Show a sentence at the bottom of the page for some seconds, with at most one action.
+export function toast(message, action = null) {
+  let host = document.querySelector('longview-toasts');
+  if (!host) {
+    host = document.createElement('longview-toasts');
+    shadow(host);
+    document.body.append(host);
+  }
+  const row = element('div', { class: 'toast', role: 'status' }, element('span', { text: message }));
+  if (action) row.append(element('button', { text: action.label, click: () => { row.remove(); action.run(); } }));
+  host.shadowRoot.append(row);
+  setTimeout(() => row.remove(), action ? 15000 : 7000);
+}

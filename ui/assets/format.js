@@ -1,0 +1,22 @@
+// Times, shares and lengths as text.
+import { text } from './strings.js';
+
+// Return a time of a video: 1:02:03.
+export function clock(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const [hours, minutes, rest] = parts.map((part) => String(part).padStart(2, '0'));
+  return parts[0] ? `${parts[0]}:${minutes}:${rest}` : `${parts[1]}:${rest}`;
+}
+
+// Return a remaining time in words of at most two units.
+export function duration(seconds) {
+  if (seconds < 60) return text('time.s', { count: Math.max(1, Math.round(seconds)) });
+  if (seconds < 3600) return text('time.min', { count: Math.round(seconds / 60) });
+  const minutes = Math.round(seconds / 60);
+  return text('time.h', { hours: Math.floor(minutes / 60), minutes: minutes % 60 });
+}
+
+export function percent(fraction) {
+  return `${Math.floor((fraction ?? 0) * 100)} %`;
+}

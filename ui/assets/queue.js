@@ -1,0 +1,145 @@
+// The queue of files to index, as a drawer at the bottom of every page.
+import { get, post } from './api.js';
+import { element, shadow, toast } from './dom.js';
+import { listen } from './events.js';
+import { duration, percent } from './format.js';
+import { text } from './strings.js';
+
+const ACTIONS = {
+  waiting: ['first', 'pause', 'cancel'],
+  running: ['pause', 'cancel'],
+  paused: ['resume', 'cancel'],
+  failed: ['retry', 'cancel'],
+};
+const RANKS = { running: 0, failed: 1, paused: 1, waiting: 2 };
+const ENDED = new Set(['done', 'cancelled']);
+const MAX_ROWS = 100;
+
+class Queue extends HTMLElement {
+  #jobs = new Map();
+  #rows = new Map();
+  #lastEnded = null;
+
+  async connectedCallback() {
+    if (this.shadowRoot) return;
+    const root = shadow(this);
+    this.line = element('span', { class: 'line' });
+    this.counts = element('span', { class: 'counts' });
+    this.list = element('ul', { class: 'rows' });
+    this.bar = element('div', { class: 'bar', hidden: true }, element('span'));
+    this.drawer = element('details', { class: 'queue', hidden: true }, element('summary', { role: 'status' }, this.line, this.counts), this.bar, this.list);
+    root.append(this.drawer);
+    this.list.addEventListener('click', (event) => this.#act(event.target.closest('button[data-action]')));
+    listen('jobs', (change) => this.#apply(change));
+    listen('reset', () => this.#load());
+    await this.#load();
+  }
+
+  async #load() {
+    const document = await get('/v1/jobs').catch(() => null);
+    if (!document) return;
+    this.#jobs = new Map(document.jobs.map((job) => [job.job_id, job]));
+    this.#draw();
+  }
+
+  #apply({ jobs, gone }) {
+    for (const job of jobs) {
+      const before = this.#jobs.get(job.job_id);
+      if (job.status === 'done' && before?.status !== 'done') this.#lastEnded = job;
+      this.#jobs.set(job.job_id, job);
+    }
+    for (const id of gone ?? []) this.#jobs.delete(id);
+    this.#draw();
+  }
+
+  #draw() {
+    const jobs = [...this.#jobs.values()].filter((job) => !ENDED.has(job.status));
+    jobs.sort((a, b) => RANKS[a.status] - RANKS[b.status] || b.priority - a.priority || a.job_id - b.job_id);
+    const running = jobs.find((job) => job.status === 'running');
+    this.line.textContent = running ? progressText(running) : this.#lastEnded ? doneText(this.#lastEnded) : text('queue.idle');
+    this.bar.hidden = !running;
+    if (running) this.bar.firstChild.style.width = percent(running.fraction).replace(' ', '');
+    const counts = ['waiting', 'paused', 'failed'].map((status) => [status, jobs.filter((job) => job.status === status).length]);
+    this.counts.textContent = counts.filter(([, count]) => count).map(([status, count]) => text(`queue.${status}`, { count })).join(' · ');
+    this.drawer.hidden = !jobs.length && !this.#lastEnded;
+    this.#drawRows(jobs.slice(0, MAX_ROWS));
+    this.dispatchEvent(new CustomEvent('drawn', { bubbles: true, composed: true }));
+  }
+
+  // Rows and buttons stay while their texts change, so that a press and its release are one click and the focus is kept.
+  #drawRows(jobs) {
+    const focused = this.shadowRoot.activeElement;
+    const focusedRow = focused?.closest('li');
+    const shown = new Set(jobs.map((job) => job.job_id));
+    for (const [id, row] of this.#rows)
+      if (!shown.has(id)) {
+        row.item.remove();
+        this.#rows.delete(id);
+      }
+    let next = this.list.firstChild;
+    for (const job of jobs) {
+      if (!this.#rows.has(job.job_id)) this.#rows.set(job.job_id, makeRow(job));
+      const row = this.#rows.get(job.job_id);
+      updateRow(row, job);
+      if (row.item === next) next = next.nextSibling;
+      else this.list.insertBefore(row.item, next);
+    }
+    if (focusedRow?.isConnected && !focused.isConnected) focusedRow.querySelector('button')?.focus();
+  }
+
+  async #act(button) {
+    // A disabled button would lose the keyboard's focus.
+    if (!button || button.ariaBusy) return;
+    button.ariaBusy = 'true';
+    try {
+      const job = await post(`/v1/jobs/${button.dataset.job}/${button.dataset.action}`);
+      if (job) this.#apply({ jobs: [job], gone: [] });
+    } catch (error) {
+      toast(error.message);
+    } finally {
+      button.ariaBusy = null;
+    }
+  }
+}
+
+function progressText(job) {
+  const values = { title: job.title, stage: job.stage || text('queue.status.running'), percent: percent(job.fraction) };
+  return job.seconds_left === null ? text('queue.running', values) : text('queue.running.left', { ...values, left: duration(job.seconds_left) });
+}
+
+function doneText(job) {
+  return text(job.reason ? 'queue.done.reason' : 'queue.done', { title: job.title, reason: job.reason });
+}
+
+function makeRow(job) {
+  const row = { title: element('b'), state: element('span', { class: 'state' }), actions: element('span', { class: 'actions' }) };
+  row.item = element('li', { 'data-job': job.job_id }, row.title, row.state, row.actions);
+  return row;
+}
+
+function updateRow(row, job) {
+  const link = row.title.querySelector('a');
+  if (job.video_id && !link) row.title.replaceChildren(element('a', { href: `/watch?video=${encodeURIComponent(job.video_id)}`, text: job.title }));
+  else if (!job.video_id) row.title.textContent = job.title;
+  row.state.className = `state ${job.status}`;
+  row.state.textContent = stateText(job);
+  const actions = ACTIONS[job.status] ?? [];
+  const buttons = new Map([...row.actions.children].map((button) => [button.dataset.action, button]));
+  for (const [action, button] of buttons) if (!actions.includes(action)) button.remove();
+  actions.forEach((action, index) => {
+    const button = buttons.get(action) ?? element('button', { 'data-action': action, 'data-job': job.job_id });
+    button.textContent = text(action === 'cancel' && job.status === 'failed' ? 'queue.dismiss' : `queue.${action}`);
+    if (row.actions.children[index] !== button) row.actions.insertBefore(button, row.actions.children[index] ?? null);
+  });
+}
+
+function stateText(job) {
+  if (job.request) return text(`queue.request.${job.request}`);
+  if (job.status === 'running') {
+    const left = job.seconds_left === null ? '' : `, ${duration(job.seconds_left)}`;
+    return `${text('queue.status.running')} · ${job.stage} ${percent(job.fraction)}${left}`;
+  }
+  return [text(`queue.status.${job.status}`), job.reason].filter(Boolean).join(' · ');
+}
+
+customElements.define('longview-queue', Queue);

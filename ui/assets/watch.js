@@ -1,0 +1,167 @@
+// The watch page: its player, and its parts in step with what happens on the server.
+import { post } from './api.js';
+import { toast } from './dom.js';
+import { listen } from './events.js';
+
+// Every element with a time seeks the player on the page, without a request to the server.
+function longviewSeek(seconds) {
+  const video = document.querySelector('.player video');
+  if (!video) return;
+  video.currentTime = seconds;
+  video.play().catch(() => {});
+  video.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+}
+document.addEventListener('click', (event) => {
+  const target = event.target.closest('[data-seek], a[href*="#t="]');
+  if (!target || target.closest('a[data-elsewhere]')) return;
+  event.preventDefault();
+  event.stopPropagation();
+  longviewSeek(parseFloat(target.dataset.seek ?? target.getAttribute('href').split('#t=')[1]));
+}, true);
+document.addEventListener('keydown', (event) => {
+  if (event.key === 'Enter' && event.target.dataset && event.target.dataset.seek) longviewSeek(parseFloat(event.target.dataset.seek));
+});
+// The row of the present time. After a jump, the list is scrolled to it.
+function longviewMark(now, isJump) {
+  let current = null;
+  for (const row of document.querySelectorAll('.captions tr[data-seek]')) {
+    const isNow = now >= parseFloat(row.dataset.seek) && now < parseFloat(row.dataset.until);
+    row.classList.toggle('now', isNow);
+    if (isNow) current = current ?? row;
+  }
+  const list = current?.closest('.captions');
+  if (isJump && list) list.scrollTop = current.offsetTop - list.clientHeight / 3;
+}
+// Media events do not bubble, but they can be captured.
+document.addEventListener('timeupdate', (event) => longviewMark(event.target.currentTime, false), true);
+document.addEventListener('seeked', (event) => longviewMark(event.target.currentTime, true), true);
+
+// Where the video is, the address has, so that a reload and a shared link begin there.
+let longviewWrittenS = -1;
+function longviewWriteTime(video, isLeaving = false) {
+  const seconds = Math.floor(video.currentTime);
+  const parameters = new URLSearchParams(location.search);
+  const id = parameters.get('video');
+  if (location.pathname !== '/watch' || !id || seconds === longviewWrittenS) return;
+  longviewWrittenS = seconds;
+  parameters.set('t', String(seconds));
+  if (!isLeaving) history.replaceState(null, '', `/watch?${parameters}`);
+  const body = JSON.stringify({ position_s: video.currentTime });
+  fetch(`/v1/videos/${id}`, { method: 'PATCH', body, keepalive: true, headers: { 'Content-Type': 'application/json' } }).catch(() => {});
+}
+for (const name of ['pause', 'seeked'])
+  document.addEventListener(name, (event) => { if (event.target.closest?.('.player')) longviewWriteTime(event.target); }, true);
+window.addEventListener('pagehide', () => {
+  const video = document.querySelector('.player video');
+  if (video && video.currentTime) longviewWriteTime(video, true);
+});
+
+function longviewIsHere() {
+  return location.pathname === '/watch';
+}
+function longviewVideoId() {
+  return document.querySelector('#longview-video textarea, #longview-video input')?.value ?? '';
+}
+function longviewClick(id) {
+  document.getElementById(id)?.click();
+}
+// What jobs have done since the page was drawn. Segments that a job has committed are shown at most once a second.
+const longviewStatuses = new Map();
+let longviewRefresh = null;
+listen('jobs', ({ jobs }) => {
+  if (!longviewIsHere()) return;
+  for (const job of jobs) {
+    const before = longviewStatuses.get(job.job_id);
+    longviewStatuses.set(job.job_id, job.status);
+    if (job.video_id !== longviewVideoId() && longviewVideoId()) continue;
+    if (before === 'running' && job.status !== 'running') longviewShowEnd();
+    else if (job.status === 'running' && !longviewRefresh) longviewRefresh = setTimeout(longviewShowSegments, 1000);
+  }
+});
+listen('videos', ({ ids }) => { if (ids.includes(longviewVideoId()) || !longviewVideoId()) longviewShowEnd(); });
+listen('reset', longviewShowEnd);
+function longviewShowEnd() {
+  if (!longviewIsHere()) return;
+  longviewRememberSections();
+  longviewClick('longview-jobs-ended');
+}
+// An answer goes on whatever the page does. The page follows it once at a time, and looks again at the end if something changed.
+let longviewFollowing = false;
+let longviewHasChanged = false;
+listen('conversation', ({ video_id: id }) => {
+  if (id !== longviewVideoId() || !id) return;
+  if (longviewFollowing) longviewHasChanged = true;
+  else longviewFollow();
+});
+function longviewFollow() {
+  longviewFollowing = true;
+  longviewHasChanged = false;
+  longviewClick('longview-conversation-changed');
+}
+window.longviewAsking = () => { longviewFollowing = true; };
+window.longviewFollowed = () => {
+  longviewFollowing = false;
+  if (longviewHasChanged) longviewFollow();
+};
+window.longviewOpened = (id) => {
+  if (location.pathname !== '/watch' || !id) return;
+  const parameters = new URLSearchParams(location.search);
+  if (!parameters.get('video')) {
+    parameters.set('video', id);
+    history.replaceState(null, '', `/watch?${parameters}`);
+  }
+  // An answer may be running that was asked for before this page was loaded.
+  longviewFollow();
+};
+document.addEventListener('click', async (event) => {
+  const button = event.target.closest('button[data-undo]');
+  if (!button || button.ariaBusy) return;
+  button.ariaBusy = 'true';
+  try {
+    await post(`/v1/videos/${button.dataset.undo}/undo-removal`);
+    location.reload();
+  } catch (error) {
+    toast(error.message);
+  } finally {
+    button.ariaBusy = null;
+  }
+});
+// New segments replace the tracks, and the end of a job the summary, too. What is open stays open, and each list stays where it is.
+let longviewSections = new Map();
+function longviewShowSegments() {
+  longviewRefresh = null;
+  longviewRememberSections();
+  longviewClick('longview-segments-added');
+}
+function longviewAllSections() {
+  return document.querySelectorAll('details.track, details.summary, details.versions');
+}
+function longviewRememberSections() {
+  longviewSections = new Map();
+  for (const section of longviewAllSections())
+    longviewSections.set(section.dataset.source ?? '', { open: section.open, top: section.querySelector('.captions')?.scrollTop });
+}
+function longviewRestoreSections() {
+  for (const section of longviewAllSections()) {
+    const before = longviewSections.get(section.dataset.source ?? '');
+    if (!before) continue;
+    section.open = before.open;
+    const list = section.querySelector('.captions');
+    if (list) list.scrollTop = before.top;
+  }
+  longviewRenewTextTracks();
+}
+// The video element stays while its tracks grow. It continues to play, with the new segments.
+function longviewRenewTextTracks() {
+  const video = document.querySelector('.player video');
+  const rendered = document.querySelector('template.text-tracks');
+  if (!video || !rendered || !video.getAttribute('src').startsWith(`/media/${rendered.dataset.video}#`)) return;
+  const modes = new Map();
+  for (const element of [...video.querySelectorAll('track')]) {
+    modes.set(element.getAttribute('src'), element.track.mode);
+    element.remove();
+  }
+  video.append(rendered.content.cloneNode(true));
+  for (const element of video.querySelectorAll('track')) element.track.mode = modes.get(element.getAttribute('src')) ?? 'disabled';
+}
+window.longviewRestoreSections = longviewRestoreSections;

@@ -1,0 +1,62 @@
+"""What the data routes share: the forms of parameters, conditional replies, and their headers."""
+
+import hashlib
+from typing import Annotated
+
+from fastapi import HTTPException, Path, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict
+
+from longview.app.service import Longview
+from longview.indexing.errors import UnknownVideo
+from longview.indexing.records.track import VIDEO_ID
+from longview.indexing.records.video import VideoEntry
+
+PREFIX = "/v1"
+MAX_PARAMETER_CHARS = 200
+"""Maximum length of a parameter of an address, in characters."""
+DATA_POLICY = "default-src 'none'"
+"""Content-Security-Policy of data: a browser that shows it runs nothing of it."""
+JOB_ID_LIMIT = 1 << 63
+VideoId = Annotated[str, Path(max_length=MAX_PARAMETER_CHARS)]
+JobId = Annotated[int, Path(ge=0, lt=JOB_ID_LIMIT)]
+TextParameter = Annotated[str, Query(max_length=MAX_PARAMETER_CHARS)]
+
+
+class RequestBody(BaseModel):
+    """Base of the bodies of requests: an unknown field is refused, because nobody would notice a misspelt one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def is_id(text: str) -> bool:
+    """Whether a text may be the whole id of a video. The page and its routes accept no beginnings of ids."""
+    return bool(VIDEO_ID.fullmatch(text))
+
+
+def require_entry(app: Longview, video_id: str) -> VideoEntry:
+    """Return the video with that whole id.
+
+    Raises:
+        HTTPException: there is none (404), or it was removed and can be brought back (410).
+    """
+    if is_id(video_id):
+        try:
+            return app.video_with_id(video_id)
+        except UnknownVideo:
+            removed = next((video for video in app.removed_videos() if video.video_id == video_id), None)
+            if removed is not None:
+                raise HTTPException(
+                    410, f"“{removed.title}” was removed; it can be brought back until {removed.undo_until}."
+                ) from None
+    raise HTTPException(404, "There is no video with this id.")
+
+
+def conditional(request: Request, document: BaseModel) -> Response:
+    """Reply with a document, or with 304 where the client has it already."""
+    content = document.model_dump_json()
+    etag = f'"{hashlib.blake2b(content.encode(), digest_size=12).hexdigest()}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache", "Content-Security-Policy": DATA_POLICY}
+    if etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type="application/json", headers=headers)

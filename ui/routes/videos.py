@@ -1,0 +1,133 @@
+"""Routes of the videos: pages of the library, one video, and their changes."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import Field
+
+from longview.app import schemas
+from longview.app.errors import EXPECTED_ERRORS
+from longview.app.files.disk_usage import original_bytes
+from longview.app.jobs.source_states import jobs_by_content
+from longview.app.service import Longview
+from longview.app.serving.workers import Workers
+from longview.indexing.records.listing import ListingQuery, QueueState, SortKey
+from longview.indexing.records.video import VideoEntry
+from longview.ui.routes.common import PREFIX, RequestBody, TextParameter, VideoId, conditional, is_id, require_entry
+
+MAX_PAGE, DEFAULT_PAGE = 200, 60
+"""Maximum number of videos on a page, and the number of them if none is asked for."""
+MAX_BULK = 1000
+"""Maximum number of videos that one request changes."""
+MAX_TITLE_CHARS = 1000
+"""Maximum length of a title that is read, in characters; the library refuses a shorter one with its reason."""
+
+
+class VideoChange(RequestBody):
+    """What is changed of a video."""
+
+    title: str | None = Field(None, max_length=MAX_TITLE_CHARS)
+    position_s: float | None = Field(None, ge=0.0, allow_inf_nan=False)
+    """Time at which somebody stopped watching, in seconds."""
+
+
+class BulkChange(RequestBody):
+    """What is done with several videos."""
+
+    action: Literal["remove", "undo-removal", "index"]
+    video_ids: list[Annotated[str, Field(max_length=64)]] = Field(max_length=MAX_BULK)
+
+
+class ListParameters(RequestBody):
+    """Which videos are listed."""
+
+    query: TextParameter = ""
+    state: QueueState | None = None
+    source: TextParameter = ""
+    missing: bool = False
+    """Whether only those are listed whose files are not where they were."""
+    sort: SortKey = "added"
+    descending: bool = False
+    cursor: str = Field("", max_length=4000)
+    limit: int = Field(DEFAULT_PAGE, ge=1, le=MAX_PAGE)
+
+
+def videos_router(app: Longview, workers: Workers) -> APIRouter:
+    """Make the routes over one library."""
+    router = APIRouter(prefix=PREFIX)
+
+    def document(entry: VideoEntry) -> schemas.VideoOut:
+        job = jobs_by_content(workers.jobs()).get(entry.content_hash)
+        return schemas.VideoOut.of(entry, is_outdated=app.is_outdated(entry), sizes=None, job=job)
+
+    @router.get("/videos")
+    def videos(request: Request, parameters: Annotated[ListParameters, Query()]) -> Response:
+        missing = None
+        if parameters.missing:
+            missing = frozenset(name.video_id for name in app.names() if original_bytes(name.path) is None)
+        query = ListingQuery(
+            text=parameters.query,
+            queue_state=parameters.state,
+            source=parameters.source,
+            video_ids=missing,
+            sort=parameters.sort,
+            is_descending=parameters.descending,
+        )
+        listing = app.listing(query, parameters.cursor, limit=parameters.limit)
+        jobs = jobs_by_content(workers.jobs())
+        rows = [
+            schemas.VideoOut.of(entry, is_outdated=app.is_outdated(entry), sizes=None, job=jobs.get(entry.content_hash))
+            for entry in listing.entries
+        ]
+        return conditional(request, schemas.ListDocument(videos=rows, total=listing.total, next_cursor=listing.next_cursor))
+
+    @router.get("/videos/{video_id}")
+    def video(request: Request, video_id: VideoId) -> Response:
+        return conditional(request, document(require_entry(app, video_id)))
+
+    @router.patch("/videos/{video_id}")
+    def change(request: Request, video_id: VideoId, change: VideoChange) -> Response:
+        """Rename a video, or store where somebody stopped watching."""
+        entry = require_entry(app, video_id)
+        if change.title is not None:
+            entry = app.rename(entry, change.title)
+        if change.position_s is not None:
+            app.set_position(entry, change.position_s)
+            entry = require_entry(app, video_id)
+        return conditional(request, document(entry))
+
+    @router.delete("/videos/{video_id}")
+    def remove(request: Request, video_id: VideoId) -> Response:
+        """Remove a video from the library; its file stays."""
+        return conditional(request, schemas.RemoveDocument.of(app.remove(require_entry(app, video_id))))
+
+    @router.post("/videos/{video_id}/undo-removal")
+    def undo_removal(request: Request, video_id: VideoId) -> Response:
+        """Bring back a video that was removed in the last day."""
+        return conditional(request, document(app.undo_removal_of(_whole_id(video_id))))
+
+    @router.post("/videos/bulk")
+    def bulk(request: Request, change: BulkChange) -> Response:
+        """Change several videos. One that cannot be changed prevents no other."""
+        results = []
+        for video_id in dict.fromkeys(change.video_ids):
+            error = None
+            try:
+                if change.action == "undo-removal":
+                    app.undo_removal_of(_whole_id(video_id))
+                elif change.action == "remove":
+                    app.remove(app.video_with_id(_whole_id(video_id)))
+                else:
+                    workers.index(app.video_with_id(_whole_id(video_id)).path)
+            except EXPECTED_ERRORS as problem:
+                error = str(problem)
+            results.append(schemas.BulkResultOut(video_id=video_id, error=error))
+        return conditional(request, schemas.BulkDocument(results=results))
+
+    return router
+
+
+def _whole_id(video_id: str) -> str:
+    """Return an id, or one that no video has: the beginning of an id would be guessed digit by digit."""
+    return video_id if is_id(video_id) else "-"

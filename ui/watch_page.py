@@ -1,0 +1,350 @@
+"""The page of one video: its player, tracks, chapters, exports and questions."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import gradio as gr
+from fastapi.concurrency import run_in_threadpool
+
+from longview.app.errors import EXPECTED_ERRORS
+from longview.app.qa.example_questions import examples_for
+from longview.app.service import Longview
+from longview.app.serving.running_answers import AnswerState
+from longview.app.serving.sample import newest_video
+from longview.app.serving.workers import Workers
+from longview.app.text.counts import count_text
+from longview.core.timeline import Segment
+from longview.indexing.errors import LibraryUnusable, NothingCleared
+from longview.indexing.records.video import VideoEntry
+from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
+from longview.ui import markdown, render
+from longview.ui.routes.common import is_id
+from longview.ui.streaming import ANSWERING, IDLE
+from longview.ui.toasts import reports_errors, show_warning, toast
+
+PLACEHOLDER = "Ask about this video"
+UNDO_CLEAR = "Undo clearing"
+NO_VIDEO = "No video is selected; open one in the library."
+ANSWER_POLL_S = 0.1
+"""Interval at which a page looks whether an answer has come further, in seconds."""
+MAX_START_S = 365 * 24 * 3600.0
+"""Maximum time at which the player begins, in seconds: a year, which no video lasts."""
+MAX_ID_CHARACTERS = 200
+"""Maximum length of what may be sent as the id of a video, in characters."""
+
+
+def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
+    """Build the page inside of a route of Gradio's blocks, `page`."""
+    # Scripts of the page set it and click the buttons.
+    selected_video = gr.Textbox(visible="hidden", elem_id="longview-video", label="Video", max_length=MAX_ID_CHARACTERS)
+    jobs_ended = gr.Button(visible="hidden", elem_id="longview-jobs-ended")
+    segments_added = gr.Button(visible="hidden", elem_id="longview-segments-added")
+    conversation_changed = gr.Button(visible="hidden", elem_id="longview-conversation-changed")
+    with gr.Row():
+        with gr.Column(scale=3):
+            player = gr.HTML()
+            offer = gr.HTML()
+            caption_again = gr.Button("Caption again", visible=False, size="sm", elem_classes="caption-again")
+            summary = gr.HTML()
+            tracks = gr.HTML(label="Captions, speech and subtitles")
+            exports = gr.HTML()
+            provenance = gr.HTML()
+        with gr.Column(scale=2):
+            chat = gr.Chatbot(
+                label="Questions",
+                height=420,
+                feedback_options=None,
+                buttons=[],
+                allow_tags=False,
+                placeholder=f"{PLACEHOLDER}.",
+            )
+            question = gr.Textbox(label="Question", placeholder=PLACEHOLDER, submit_btn=True, max_length=MAX_QUESTION_CHARACTERS)
+            undo_button = gr.Button(UNDO_CLEAR, visible=False, size="sm")
+            examples = gr.Dataset(label="Examples", components=["textbox"], samples=[], visible=False)
+    view = [player, summary, tracks, exports, provenance, offer, caption_again, question, examples, undo_button, chat]
+
+    def or_failure(render_updates: Callable[[], list[Any]]) -> list[Any]:
+        """Return the updates of the view; if the library cannot be read, the error in place of the player."""
+        try:
+            return render_updates()
+        except LibraryUnusable as error:
+            return [render.failure(str(error)), *[gr.skip()] * (len(view) - 1)]
+
+    @reports_errors
+    def on_load(request: gr.Request) -> list[Any]:
+        wanted_id = request.query_params.get("video")
+
+        def render_updates() -> list[Any]:
+            entry = find_entry(app, wanted_id) if wanted_id else newest_video(app.videos())
+            if wanted_id and entry is None:
+                return missing_view(app, workers, wanted_id)
+            return video_view(app, workers, entry, _start_s(request))
+
+        entry = None
+        with suppress(LibraryUnusable):
+            entry = find_entry(app, wanted_id) if wanted_id else newest_video(app.videos())
+        return [entry.video_id if entry else "", *or_failure(render_updates)]
+
+    @reports_errors
+    def on_select(video_id: str | None) -> list[Any]:
+        entry = known_entry(app, video_id)
+        if entry is None:
+            raise toast(NO_VIDEO)
+        return video_view(app, workers, entry)
+
+    @reports_errors
+    def on_jobs_ended(video_id: str | None, rendered_player: str | None) -> list[Any]:
+        def render_updates() -> list[Any]:
+            entry = find_entry(app, video_id) if video_id else newest_video(app.videos())
+            if entry is None:
+                return missing_view(app, workers, video_id) if video_id else [gr.skip()] * len(view)
+            return indexed_view(app, workers, entry, rendered_player)
+
+        return or_failure(render_updates)
+
+    @reports_errors
+    def on_segments_added(video_id: str | None) -> list[Any]:
+        def render_updates() -> list[Any]:
+            entry = find_entry(app, video_id)
+            is_affected = entry is not None and workers.is_indexing(entry.video_id)
+            return tracks_view(app, workers, entry) if entry and is_affected else [gr.skip()] * len(view)
+
+        return or_failure(render_updates)
+
+    @reports_errors
+    async def on_ask(video_id: str | None, text: str) -> AsyncIterator[tuple[Any, Any, Any]]:
+        entry = await run_in_threadpool(known_entry, app, video_id)
+        if entry is None:
+            show_warning(NO_VIDEO)
+            yield gr.skip(), gr.skip(), gr.skip()
+            return
+        asked = workers.answers.ask(entry, text)
+        yield gr.update(value="", **ANSWERING), gr.skip(), gr.skip()
+        async for update in conversation_updates(entry, asked.answer_id):
+            yield update
+
+    @reports_errors
+    async def on_conversation_changed(video_id: str | None) -> AsyncIterator[tuple[Any, Any, Any]]:
+        entry = await run_in_threadpool(find_entry, app, video_id)
+        if entry is None:
+            yield gr.skip(), gr.skip(), gr.skip()
+            return
+        async for update in conversation_updates(entry):
+            yield update
+
+    async def conversation_updates(entry: VideoEntry, asked_id: str = "") -> AsyncIterator[tuple[Any, Any, Any]]:
+        """Render the conversation until no answer about a video waits or runs: the answers go on without this page.
+
+        `asked_id`: id of the answer that this page has asked for, which is shown also if it is in no conversation.
+        """
+
+        def conversation() -> tuple[list[Any], Any]:
+            return markdown.history(app.answers(entry)), _undo_update(app, entry)
+
+        stored, undo_update = await run_in_threadpool(conversation)
+        states: tuple[AnswerState, ...] = ()
+        shown: list[Any] | None = None
+        while True:
+            before, states = states, workers.answers.unfinished(entry.video_id)
+            if {state.answer_id for state in before} != {state.answer_id for state in states}:
+                # What has ended is in the conversation now.
+                stored, undo_update = await run_in_threadpool(conversation)
+            messages = [*stored, *(message for state in states for message in markdown.unfinished_answer(state))]
+            asked = workers.answers.state(asked_id) if asked_id else None
+            if asked is not None and asked.status in ("failed", "stopped") and not asked.is_discarded:
+                messages += markdown.ended_answer(asked)
+            if messages != shown:
+                shown = messages
+                yield gr.update(**(ANSWERING if states else IDLE)), undo_update, messages
+            if not states:
+                return
+            await asyncio.sleep(ANSWER_POLL_S)
+
+    def on_stop(video_id: str | None) -> dict[str, Any]:
+        if video_id and is_id(video_id):
+            workers.answers.stop(video_id)
+        return gr.update(**IDLE)
+
+    @reports_errors
+    async def on_clear(video_id: str | None) -> tuple[Any, Any, list[Any]]:
+        with workers.answers.clearing(video_id or ""):
+            return await run_in_threadpool(clear, video_id)
+
+    def clear(video_id: str | None) -> tuple[Any, Any, list[Any]]:
+        entry = find_entry(app, video_id)
+        if entry is None:
+            return gr.update(**IDLE), gr.update(visible=False), []
+        app.clear_conversation(entry)
+        return gr.update(**IDLE), _undo_update(app, entry), markdown.history(app.answers(entry))
+
+    @reports_errors
+    async def on_undo_clear(video_id: str | None) -> tuple[Any, Any, list[Any]]:
+        with workers.answers.clearing(video_id or ""):
+            return await run_in_threadpool(undo_clear, video_id)
+
+    def undo_clear(video_id: str | None) -> tuple[Any, Any, list[Any]]:
+        entry = known_entry(app, video_id)
+        if entry is None:
+            raise toast(NO_VIDEO)
+        # Another page may have brought it back already, and shows what this one then shows, too.
+        with suppress(NothingCleared):
+            app.undo_clearing(entry)
+        return gr.update(**IDLE), _undo_update(app, entry), markdown.history(app.answers(entry))
+
+    @reports_errors
+    def on_caption_again(video_id: str | None) -> list[Any]:
+        # The video is identified by its id only, and its file is the one of the library.
+        entry = known_entry(app, video_id)
+        if entry is None:
+            show_warning(NO_VIDEO)
+            return [gr.skip(), gr.skip()]
+        workers.caption_again(entry)
+        return _offer_updates(app, workers, entry)
+
+    def on_example(event: gr.SelectData) -> str:
+        return str(event.value[0])
+
+    page.load(on_load, None, [selected_video, *view], api_visibility="private", queue=False).then(
+        None, selected_video, None, js="id => longviewOpened(id)"
+    )
+    # For clients of the API: the page itself is loaded with another address.
+    selected_video.input(on_select, selected_video, view, api_name="open", queue=False)
+    private: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
+    ending = jobs_ended.click(on_jobs_ended, [selected_video, player], view, queue=False, **private)
+    adding = segments_added.click(on_segments_added, selected_video, view, queue=False, **private)
+    for rendering in (ending, adding):
+        rendering.then(None, None, None, js="() => longviewRestoreSections()")
+    caption_again.click(on_caption_again, selected_video, [offer, caption_again], api_name="caption_again", queue=False)
+    examples.select(on_example, None, question, api_visibility="private", queue=False)
+    chat_components = [question, undo_button, chat]
+    # An answer runs in a thread of the server, so that following it takes no place in a queue.
+    following: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
+    asking = question.submit(
+        on_ask, [selected_video, question], chat_components, api_name="ask", trigger_mode="multiple", **following
+    )
+    attaching = conversation_changed.click(
+        on_conversation_changed, selected_video, chat_components, trigger_mode="once", api_visibility="private", **following
+    )
+    for event in (asking, attaching):
+        event.then(None, None, None, js="() => longviewFollowed()")
+    # The answer ends at its next chunk or token, and frees the model.
+    question.stop(on_stop, selected_video, question, api_visibility="private", queue=False)
+    # Gradio's own `cancels` ends what runs when the handler is done, so also a question that was asked in the meantime.
+    chat.clear(on_clear, selected_video, chat_components, api_name="clear", queue=False)
+    undo_button.click(on_undo_clear, selected_video, chat_components, api_name="undo_clear", queue=False)
+
+
+def _start_s(request: gr.Request) -> float:
+    """Return the time at which the player begins, in seconds."""
+    try:
+        time_s = float(request.query_params.get("t", 0))
+    except ValueError:
+        return 0.0
+    return time_s if 0.0 <= time_s <= MAX_START_S else 0.0
+
+
+def known_entry(app: Longview, video_id: str | None) -> VideoEntry | None:
+    """Return the video with that id; None if none is named.
+
+    Raises:
+        LibraryUnusable: the library cannot be read. gr.Error: there is no such video.
+    """
+    entry = find_entry(app, video_id)
+    if entry is None and video_id:
+        raise toast(f"There is no video {video_id} in the library; reload the page.")
+    return entry
+
+
+def find_entry(app: Longview, video_id: str | None) -> VideoEntry | None:
+    """Return the video with that id; None if there is none.
+
+    Raises:
+        LibraryUnusable: the library cannot be read, which does not mean that the video is not there.
+    """
+    try:
+        return app.video_with_id(video_id) if video_id and is_id(video_id) else None
+    except LibraryUnusable:
+        raise
+    except EXPECTED_ERRORS:
+        return None
+
+
+def missing_view(app: Longview, workers: Workers, video_id: str) -> list[Any]:
+    """Render that a video is not in the library; one that was removed lately can be brought back."""
+    removed = next((video for video in app.removed_videos() if video.video_id == video_id), None)
+    return [render.missing_video(removed), *video_view(app, workers, None)[1:]]
+
+
+def video_view(app: Longview, workers: Workers, entry: VideoEntry | None, start_s: float = 0.0) -> list[Any]:
+    """Render a video as the components of the page show it."""
+    if entry is None:
+        return [
+            render.player(None, ready=False),
+            *[""] * 5,
+            gr.update(visible=False),
+            *_example_updates(()),
+            gr.update(visible=False),
+            [],
+        ]
+    try:
+        is_ready = app.browser_copy(entry) is not None
+        player = render.player(entry, ready=is_ready, start_s=start_s)
+        if not is_ready:
+            workers.prepare_for_browser(entry)
+    except EXPECTED_ERRORS as error:
+        player = render.failure(str(error))
+    return [player, *_view_without_player(app, workers, entry), _undo_update(app, entry), markdown.history(app.answers(entry))]
+
+
+def indexed_view(app: Longview, workers: Workers, entry: VideoEntry, rendered_player: str | None) -> list[Any]:
+    """Render a video whose job has ended. A player that has the video stays, because it may be playing, and so does the chat."""
+    if not render.has_video(rendered_player, entry):
+        return video_view(app, workers, entry)
+    return [gr.skip(), *_view_without_player(app, workers, entry), gr.skip(), gr.skip()]
+
+
+def tracks_view(app: Longview, workers: Workers, entry: VideoEntry) -> list[Any]:
+    """Render tracks and exports of a video, and leave the rest of `video_view` as it is, because the video may be playing."""
+    html = _tracks_and_exports(app, workers, entry, _segments(app, entry))
+    return [gr.skip(), gr.skip(), *html, *_offer_updates(app, workers, entry), *[gr.skip()] * 4]
+
+
+def _view_without_player(app: Longview, workers: Workers, entry: VideoEntry) -> list[Any]:
+    """Render summary, tracks, exports, the offer to caption again and example questions of a video."""
+    segments = _segments(app, entry)
+    return [
+        render.summary(entry, app.chapters(entry)),
+        *_tracks_and_exports(app, workers, entry, segments),
+        *_offer_updates(app, workers, entry),
+        *_example_updates(examples_for(entry.duration_s, segments).questions),
+    ]
+
+
+def _segments(app: Longview, entry: VideoEntry) -> dict[str, Sequence[Segment]]:
+    return {track.source: app.segments(entry, track.source) for track in entry.tracks}
+
+
+def _tracks_and_exports(app: Longview, workers: Workers, entry: VideoEntry, segments: dict[str, Sequence[Segment]]) -> list[str]:
+    is_running = workers.is_indexing(entry.video_id)
+    tracks = render.tracks(entry, segments, is_running=is_running)
+    return [tracks, render.exports(entry), render.provenance(app.versions(entry))]
+
+
+def _offer_updates(app: Longview, workers: Workers, entry: VideoEntry) -> list[Any]:
+    """Return the updates of the offer to caption a video again, and of its button. A job that does so ends the offer."""
+    offer = None if workers.captioning_job(entry) else app.caption_offer(entry)
+    return [render.caption_offer(offer), gr.update(visible=offer is not None)]
+
+
+def _undo_update(app: Longview, entry: VideoEntry) -> Any:
+    """Return the update of the button that brings a cleared conversation back."""
+    count = app.cleared_count(entry)
+    return gr.update(visible=count > 0, value=f"{UNDO_CLEAR} ({count_text(count, 'question')})")
+
+
+def _example_updates(questions: Sequence[str]) -> list[Any]:
+    """Return the updates of the question box, whose text stays, and of the examples."""
+    placeholder = questions[0] if questions else PLACEHOLDER
+    return [gr.update(placeholder=placeholder), gr.update(samples=[[text] for text in questions], visible=bool(questions))]
