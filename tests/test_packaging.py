@@ -84,7 +84,7 @@ def test_a_wheel_has_all_modules_weights_and_assets(folder: Path, tmp_path: Path
         "model/demo/profile.toml",
         "model/profiles/qwen3-vl.toml",
         "model/profiles/qwen3.5.toml",
-        "ui/assets/page.js",
+        "ui/assets/main.js",
         "ui/templates/player.html",
     ):
         assert f"longview/{data}" in names

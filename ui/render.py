@@ -154,36 +154,12 @@ def citation_cards(spans: Sequence[tuple[str, str, Span]]) -> str:
     return _render("citation_cards", citations=spans)
 
 
-def library_table(
-    entries: Sequence[VideoEntry],
-    outdated_ids: frozenset[str],
-    missing_ids: frozenset[str] = frozenset(),
-    removed: Sequence[RemovedVideo] = (),
-) -> str:
-    """Render the library as a table.
-
-    `outdated_ids`: ids of the videos that can be captioned again. `missing_ids`: of those whose files are no longer there.
-    `removed`: videos whose removal can be undone, each with a button for it.
-    """
-    return _render("library_table", entries=entries, outdated_ids=outdated_ids, missing_ids=missing_ids, removed=removed)
-
-
 def job(current: QueuedJob | Preparation | None, *, waiting: int = 0) -> str:
     """Render the state of a job in one line (stage, percent, remaining time, or how it ended), and how many wait for it."""
     if current is None:
         return ""
     action = job_title(current) if isinstance(current, QueuedJob) else current.action
     return _render("job", job=current, title=action, waiting=waiting)
-
-
-def queue_table() -> str:
-    """Render the queue as a section without rows, which stays hidden until there are some."""
-    return _render("queue_table")
-
-
-def queue_row(job: QueuedJob, known_ids: Collection[str]) -> str:
-    """Render a job as a row of the queue, with its buttons. `known_ids`: ids of the videos of the library."""
-    return _render("queue_row", job=job, known_ids=known_ids)
 
 
 _TEMPLATES.filters |= {

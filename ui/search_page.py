@@ -47,13 +47,6 @@ def search_page(app: Longview, workers: Workers, streams: ActiveStreams, page: g
             yield shown_results, button, text
 
     @reports_errors
-    def on_load_search(text: str, is_requested: bool, request: gr.Request) -> Iterator[tuple[Any, Any, Any]]:
-        if text.strip():
-            yield from on_search(text, is_requested, request)
-        else:
-            yield gr.skip(), gr.skip(), gr.skip()
-
-    @reports_errors
     def on_verify_all(text: str, request: gr.Request) -> Iterator[tuple[Any, Any]]:
         yield from search(text, True, request)
 
@@ -143,15 +136,23 @@ def search_page(app: Longview, workers: Workers, streams: ActiveStreams, page: g
         return gr.update(**IDLE)
 
     def on_load_query(request: gr.Request) -> Any:
-        return (request.query_params.get("q") or "")[:MAX_QUESTION_CHARACTERS]
+        # Somebody may have typed before the page was loaded.
+        return (request.query_params.get("q") or "")[:MAX_QUESTION_CHARACTERS] or gr.skip()
+
+    @reports_errors
+    def on_load_search(is_requested: bool, request: gr.Request) -> Iterator[tuple[Any, Any, Any]]:
+        text = (request.query_params.get("q") or "")[:MAX_QUESTION_CHARACTERS]
+        if text.strip():
+            yield from on_search(text, is_requested, request)
+        else:
+            yield gr.skip(), gr.skip(), gr.skip()
 
     search_options: dict[str, Any] = {"trigger_mode": "multiple", "show_progress": "hidden", "concurrency_limit": 4}
     query.submit(on_search, [query, verify], [results, verify_all, searched_query], api_name="search", **search_options)
     verify_all.click(on_verify_all, searched_query, [results, verify_all], api_name="search_verified", **search_options)
     query.submit(None, query, None, js="query => longviewSearched(query)")
-    page.load(on_load_query, None, query, api_visibility="private", queue=False).then(
-        on_load_search, [query, verify], [results, verify_all, searched_query], api_visibility="private", **search_options
-    )
+    page.load(on_load_query, None, query, api_visibility="private", queue=False)
+    page.load(on_load_search, verify, [results, verify_all, searched_query], api_visibility="private", **search_options)
     answered = [question, answer_id, answer, citations]
     following: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
     question.submit(on_ask, question, answered, api_name="ask_library", **following)

@@ -43,7 +43,7 @@ def reports_errors(handler: Callable[P, T]) -> Callable[P, T]:
             except EXPECTED_ERRORS as error:
                 raise toast(str(error)) from error
 
-        return yield_async_updates  # type: ignore[return-value]
+        return yield_async_updates
 
     if inspect.iscoroutinefunction(handler):
 

@@ -220,12 +220,18 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
     examples.select(on_example, None, question, api_visibility="private", queue=False)
     chat_components = [question, undo_button, chat]
     # An answer runs in a thread of the server, so that following it takes no place in a queue.
-    following: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
+    following: dict[str, Any] = {"concurrency_limit": None}
     asking = question.submit(
         on_ask, [selected_video, question], chat_components, api_name="ask", trigger_mode="multiple", **following
     )
     attaching = conversation_changed.click(
-        on_conversation_changed, selected_video, chat_components, trigger_mode="once", api_visibility="private", **following
+        on_conversation_changed,
+        selected_video,
+        chat_components,
+        trigger_mode="once",
+        show_progress="hidden",
+        api_visibility="private",
+        **following,
     )
     for event in (asking, attaching):
         event.then(None, None, None, js="() => longviewFollowed()")

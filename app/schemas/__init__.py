@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         VideoOut,
         video_fields,
     )
-    from longview.app.schemas.jobs import AddedJobsDocument, JobOut, JobsDocument
+    from longview.app.schemas.jobs import AddedJobsDocument, JobOut, JobsDocument, PreparationOut
     from longview.app.schemas.models import (
         DefaultOut,
         DefaultsDocument,
@@ -118,6 +118,7 @@ __all__ = [
     "PlanDocument",
     "PlanOut",
     "PlannedSourceOut",
+    "PreparationOut",
     "ProvenanceOut",
     "PullDocument",
     "PulledModelOut",
@@ -166,7 +167,7 @@ __getattr__ = lazy_names(
             "UndoRemovalDocument", "VideoBytesOut", "VideoOut", "video_fields",
         ),
         "longview.app.schemas.jobs": (
-            "AddedJobsDocument", "JobOut", "JobsDocument",
+            "AddedJobsDocument", "JobOut", "JobsDocument", "PreparationOut",
         ),
         "longview.app.schemas.models": (
             "DefaultOut", "DefaultsDocument", "LocalModelOut", "ModelsDocument", "PullDocument", "PulledModelOut",

@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel
 
+from longview.app.jobs.text import detail_text
 from longview.app.schemas.base import rounded
 
 if TYPE_CHECKING:
+    from longview.app.serving.preparations import Preparation
     from longview.indexing.records.job import QueuedJob
 
 
@@ -30,6 +32,8 @@ class JobOut(BaseModel):
     """Why it failed or is paused, or its outcome."""
     error_code: str
     attempts: int
+    partial_results: int = 0
+    """Number of partial results so far: from the first on, the video is in the library."""
     priority: int
     options: dict[str, Any]
     """What is indexed of the file, as far as it was chosen."""
@@ -39,6 +43,8 @@ class JobOut(BaseModel):
     changed_at: str
     damage: str | None = None
     """What could not be decoded of the file, in words."""
+    detail: str = ""
+    """What users are told of its state: how far it is, what it needs, or why it waits or failed."""
 
     @classmethod
     def of(cls, job: "QueuedJob", damage: str = "") -> Self:
@@ -56,12 +62,14 @@ class JobOut(BaseModel):
             reason=job.reason,
             error_code=job.error_code,
             attempts=job.attempts,
+            partial_results=job.partial_results,
             priority=job.priority,
             options=dict(job.options),
             settings=dict(job.settings),
             added_at=job.added_at,
             changed_at=job.changed_at,
             damage=damage or None,
+            detail=detail_text(job),
         )
 
 
@@ -73,7 +81,34 @@ class AddedJobsDocument(BaseModel):
     """Why others were not added, as sentences."""
 
 
+class PreparationOut(BaseModel):
+    """Something that a server prepares beside the queue, such as a copy of a video that browsers play."""
+
+    title: str
+    action: str
+    """What is done, in words that begin a line: `Preparing …`."""
+    video_id: str | None
+    stage: str
+    fraction: float
+    """The completed fraction, 0 to 1."""
+    seconds_left: float | None
+
+    @classmethod
+    def of(cls, preparation: "Preparation") -> Self:
+        """Return the document of a preparation."""
+        return cls(
+            title=preparation.title,
+            action=preparation.action,
+            video_id=preparation.video_id,
+            stage=preparation.stage,
+            fraction=round(preparation.fraction, 3),
+            seconds_left=rounded(preparation.seconds_left),
+        )
+
+
 class JobsDocument(BaseModel):
     """The document of `jobs` and its subcommands: the jobs that are listed, or those that were changed."""
 
     jobs: list[JobOut]
+    preparations: list[PreparationOut] = []
+    """What a server prepares beside the queue; empty on the command line."""

@@ -34,11 +34,6 @@ class Server:
     library: Path
     process: "subprocess.Popen[str] | WarmProcess"
 
-    def first_event(self, path: str) -> str:
-        """Return the first event of a stream of server-sent events."""
-        with urllib.request.urlopen(self.url + path, timeout=60) as response:
-            return str(response.readline().decode())
-
     def get(self, path: str, **headers: str) -> tuple[int, bytes, Any]:
         """Return status, body and headers of a GET request."""
         return self.send(urllib.request.Request(self.url + path, headers=headers))

@@ -48,7 +48,7 @@ def test_every_response_keeps_other_origins_out(web: object, path: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_a_foreign_origin_is_refused(web: object, method: str) -> None:
     for origin in FOREIGN_ORIGINS:
-        for path in ("/config", f"/export/{VIDEO_ID}.srt", "/jobs/1/cancel", "/gradio_api/queue/join"):
+        for path in ("/config", f"/export/{VIDEO_ID}.srt", "/v1/jobs/1/cancel", "/gradio_api/queue/join"):
             assert reply(web, method, path, {"Origin": origin, CLIENT_HEADER: "1"} | JSON).status == 403, (origin, path)
 
 
@@ -80,7 +80,7 @@ def test_a_foreign_page_may_only_lead_a_person_to_the_page(web: object, site: st
 )
 def test_a_change_needs_what_a_form_cannot_send(web: object, headers: Mapping[str, str], is_allowed: bool) -> None:
     # There is no such job: a request that is let in is answered 404.
-    assert reply(web, "POST", "/jobs/999/cancel", headers).status == (404 if is_allowed else 403)
+    assert reply(web, "POST", "/v1/jobs/999/cancel", headers).status == (404 if is_allowed else 403)
 
 
 def test_reading_needs_no_header(web: object, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_the_own_page_can_do_all_of_it(page: Page, server: Server, video_id: str
 
 
 def test_a_form_of_another_site_changes_nothing(page: Page, other_url: str, server: Server, video_id: str) -> None:
-    for path in ("/jobs/1/cancel", "/gradio_api/upload", f"/videos/{video_id}/undo-removal", "/gradio_api/queue/join"):
+    for path in ("/v1/jobs/1/cancel", "/gradio_api/upload", f"/v1/videos/{video_id}/undo-removal", "/gradio_api/queue/join"):
         page.goto(other_url)
         form = f"<form method=post action='{server.url}{path}' enctype='text/plain'><input name='x' value='y'></form>"
         with page.expect_navigation() as navigation:

@@ -66,11 +66,6 @@ def job(title: str, status: JobStatus = "running", **values: Any) -> QueuedJob:
     return QueuedJob(**known | rest | dates | {"job_id": 7, "title": title, "status": status} | values)
 
 
-def library_table(title: str, path: str, checkpoint: str) -> str:
-    track = replace(CAPTIONS, provenance=Provenance(checkpoint, "1", {}))
-    return render.library_table([replace(sample_entry("aaaaaaaaaaaa", title), path=Path(path), tracks=(track,))], frozenset())
-
-
 def player_with_facts(**facts: str) -> str:
     return render.player(replace(sample_entry("aaaaaaaaaaaa"), facts=facts), ready=True)
 
@@ -108,16 +103,11 @@ RENDERERS: dict[str, Callable[[str], str]] = {
     "track's language": lambda text: tracks(replace(SPEECH, languages=(text,))),
     "moments": lambda text: render.moments(found(moment(text))),
     "moment's title": lambda text: render.moments(found(moment(title=text))),
-    "title": lambda text: library_table(text, "/a", "demo"),
-    "path": lambda text: library_table("t", f"/{text}", "demo"),
-    "checkpoint": lambda text: library_table("t", "/a", text),
     "citation's title": lambda text: render.citation_cards([("aaaaaaaaaaaa", text, Span(1, 2))]),
     "job": lambda text: render.job(job(text)),
     "stage": lambda text: render.job(job("t", stage=text)),
     "job's error": lambda text: render.job(job("t", "failed", reason=text)),
     "failed job": lambda text: render.job(job(text, "failed", reason="e")),
-    "title in the queue": lambda text: render.queue_row(job(text), ()),
-    "reason in the queue": lambda text: render.queue_row(job("t", "failed", reason=text), ()),
 }
 
 
@@ -206,9 +196,9 @@ def test_player_has_a_text_track_for_each_source_and_language() -> None:
 
 def test_moment_links_to_its_start_and_shows_its_middle() -> None:
     page = ParsedPage(render.moments(found(moment(start_s=60.5))))
-    assert page.links == ["/?video=aaaaaaaaaaaa&t=60.500", "/thumbnail/aaaaaaaaaaaa/61000.jpg"]
+    assert page.links == ["/watch?video=aaaaaaaaaaaa&t=60.500", "/thumbnail/aaaaaaaaaaaa/61000.jpg"]
     without = render.moments(found(moment(start_s=60.5)), without_frames={"aaaaaaaaaaaa"})
-    assert ParsedPage(without).links == ["/?video=aaaaaaaaaaaa&t=60.500"]
+    assert ParsedPage(without).links == ["/watch?video=aaaaaaaaaaaa&t=60.500"]
 
 
 def test_moment_says_its_source_and_whether_it_is_verified() -> None:
@@ -248,20 +238,6 @@ def test_rejected_moments_are_hidden_and_counted() -> None:
     assert ParsedPage(render.moments(results, is_verifying=True)).words.startswith("Verifying results …")
 
 
-def test_library_names_a_checkpoint_without_its_fingerprint() -> None:
-    table = library_table("t", "/a", "demo@e5dda8cbe513")
-    assert " demo " in ParsedPage(table).words and "e5dda8cbe513" not in ParsedPage(table).text
-    assert 'title="demo@e5dda8cbe513"' in table
-    assert " org/a@b " in ParsedPage(library_table("t", "/a", "org/a@b@e5dda8cbe513")).words
-
-
-def test_library_marks_videos_whose_files_are_missing() -> None:
-    entries = [sample_entry("aaaaaaaaaaaa"), sample_entry("bbbbbbbbbbbb")]
-    words = ParsedPage(render.library_table(entries, frozenset(), frozenset({"bbbbbbbbbbbb"}))).words
-    assert words.count("file missing: longview relink FOLDER finds it again") == 1
-    assert words.index("/videos/bbbbbbbbbbbb.mp4") < words.index("file missing")
-
-
 def test_job_shows_its_progress_and_its_result() -> None:
     assert "Indexing a: Captioning · 50% · 0:01:00 left" in ParsedPage(render.job(job("a"))).words
     assert "0:01:00 left · 2 more waiting" in ParsedPage(render.job(job("a"), waiting=2)).words
@@ -270,23 +246,6 @@ def test_job_shows_its_progress_and_its_result() -> None:
     assert ParsedPage(render.job(note)).words == "Captioning a again: done. Nothing <b>there</b>."
     failed = job("a", "failed", reason="It is no video.")
     assert ParsedPage(render.job(failed)).words == "Indexing a failed. It is no video."
-
-
-def test_queue_has_the_buttons_that_apply_to_each_job() -> None:
-    def words(shown: QueuedJob) -> str:
-        return ParsedPage(render.queue_row(shown, ())).words
-
-    assert "running 50% Captioning · 0:01:00 left Pause Cancel" in words(job("a"))
-    assert "is being paused" in words(job("a", request="pause"))
-    waiting = words(job("a", "waiting", settings={"model": "b"}, attempts=0))
-    assert waiting.endswith("waiting needs the settings model=b Run first Pause Cancel")
-    assert "waiting the last run: The disk is full." in words(job("a", "waiting", reason="The disk is full."))
-    assert "a run was interrupted" in words(job("a", "waiting"))
-    assert words(job("a", "paused", reason="It was stopped.")).endswith("paused It was stopped. Continue Cancel")
-    failed = words(job("a", "failed", reason="The disk is full.", attempts=3))
-    assert failed.endswith("failed The disk is full. · tried 3 times Retry Dismiss")
-    assert "href" not in render.queue_row(job("a", content_hash="f" * 40), ())
-    assert 'href="/?video=ffffffffffff"' in render.queue_row(job("a", content_hash="f" * 40), ("ffffffffffff",))
 
 
 def test_notice_shows_commands_without_backticks() -> None:

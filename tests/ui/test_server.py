@@ -338,9 +338,9 @@ def test_wrong_value_is_a_sentence_for_programs(client: Client, server: Server, 
 
 
 def test_cancel_of_a_job_that_is_done_says_so(client: Client, server: Server, video_id: str) -> None:
-    status, body, _ = server.post("/jobs/1/cancel", b"")
+    status, body, _ = server.post("/v1/jobs/1/cancel", b"")
     assert status == 409 and "The job 1 is done; what was found is in the library." in body.decode()
-    status, body, _ = server.post("/jobs/abc/cancel", b"")
+    status, body, _ = server.post("/v1/jobs/abc/cancel", b"")
     assert (status, json.loads(body)) == (422, {"detail": "The address has a value that cannot be used here: job id."})
 
 

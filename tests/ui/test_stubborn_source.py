@@ -62,13 +62,13 @@ def test_a_source_that_ignores_its_cancellation_does_not_keep_the_server(
             add(server, render(tmp_path / name, (), 1.0, width=64, height=48, fps=10.0, seed=len(name)))
         wait(lambda: list(jobs().values()) == [("running", "Listening to music")] * 2)
         job_id = next(job.job_id for job in library.queue.jobs() if job.path.name == "cancelled.mp4")
-        assert server.post(f"/jobs/{job_id}/cancel", b"")[0] == 204
+        assert server.post(f"/v1/jobs/{job_id}/cancel", b"")[0] == 200
         wait(lambda: jobs()["cancelled.mp4"] == ("running", "Waiting for the end of “Listening to music”"))
         with closing(sqlite3.connect(library.folder / DATABASE, isolation_level=None)) as db:
             # An orderly end is no second crash, after which a job is given up.
             db.execute("UPDATE jobs SET crashes = 1")
         # Its page says so, and answers.
-        assert server.get("/")[0] == 200 and "Waiting for the end of" in server.first_event("/events")
+        assert server.get("/")[0] == 200 and b"Waiting for the end of" in server.get("/v1/jobs")[1]
         server.process.send_signal(number)
         assert server.process.wait(DEADLINE_S) == (130 if number == signal.SIGINT else -number)
     assert {name: status for name, (status, _) in jobs().items()} == {"cancelled.mp4": "cancelled", "running.mp4": state}

@@ -18,6 +18,7 @@ const MAX_ROWS = 100;
 class Queue extends HTMLElement {
   #jobs = new Map();
   #rows = new Map();
+  #preparations = [];
   #lastEnded = null;
 
   async connectedCallback() {
@@ -39,13 +40,16 @@ class Queue extends HTMLElement {
     const document = await get('/v1/jobs').catch(() => null);
     if (!document) return;
     this.#jobs = new Map(document.jobs.map((job) => [job.job_id, job]));
+    this.#preparations = document.preparations;
     this.#draw();
   }
 
-  #apply({ jobs, gone }) {
+  #apply({ jobs, gone, preparations }) {
+    if (preparations) this.#preparations = preparations;
     for (const job of jobs) {
       const before = this.#jobs.get(job.job_id);
-      if (job.status === 'done' && before?.status !== 'done') this.#lastEnded = job;
+      const wasActive = !before || ['running', 'waiting'].includes(before.status);
+      if (['done', 'failed'].includes(job.status) && wasActive) this.#lastEnded = job;
       this.#jobs.set(job.job_id, job);
     }
     for (const id of gone ?? []) this.#jobs.delete(id);
@@ -55,13 +59,13 @@ class Queue extends HTMLElement {
   #draw() {
     const jobs = [...this.#jobs.values()].filter((job) => !ENDED.has(job.status));
     jobs.sort((a, b) => RANKS[a.status] - RANKS[b.status] || b.priority - a.priority || a.job_id - b.job_id);
-    const running = jobs.find((job) => job.status === 'running');
+    const running = jobs.find((job) => job.status === 'running') ?? this.#preparations[0];
     this.line.textContent = running ? progressText(running) : this.#lastEnded ? doneText(this.#lastEnded) : text('queue.idle');
     this.bar.hidden = !running;
     if (running) this.bar.firstChild.style.width = percent(running.fraction).replace(' ', '');
     const counts = ['waiting', 'paused', 'failed'].map((status) => [status, jobs.filter((job) => job.status === status).length]);
     this.counts.textContent = counts.filter(([, count]) => count).map(([status, count]) => text(`queue.${status}`, { count })).join(' · ');
-    this.drawer.hidden = !jobs.length && !this.#lastEnded;
+    this.drawer.hidden = !jobs.length && !this.#lastEnded && !this.#preparations.length;
     this.#drawRows(jobs.slice(0, MAX_ROWS));
     this.dispatchEvent(new CustomEvent('drawn', { bubbles: true, composed: true }));
   }
@@ -108,7 +112,8 @@ function progressText(job) {
 }
 
 function doneText(job) {
-  return text(job.reason ? 'queue.done.reason' : 'queue.done', { title: job.title, reason: job.reason });
+  const key = job.status === 'failed' ? 'queue.ended.failed' : job.reason ? 'queue.done.reason' : 'queue.done';
+  return text(key, { title: job.title, reason: job.reason });
 }
 
 function makeRow(job) {
@@ -119,8 +124,9 @@ function makeRow(job) {
 
 function updateRow(row, job) {
   const link = row.title.querySelector('a');
-  if (job.video_id && !link) row.title.replaceChildren(element('a', { href: `/watch?video=${encodeURIComponent(job.video_id)}`, text: job.title }));
-  else if (!job.video_id) row.title.textContent = job.title;
+  const isThere = job.video_id && (job.partial_results || job.status === 'done');
+  if (isThere && !link) row.title.replaceChildren(element('a', { href: `/watch?video=${encodeURIComponent(job.video_id)}`, text: job.title }));
+  else if (!isThere) row.title.textContent = job.title;
   row.state.className = `state ${job.status}`;
   row.state.textContent = stateText(job);
   const actions = ACTIONS[job.status] ?? [];
@@ -135,11 +141,8 @@ function updateRow(row, job) {
 
 function stateText(job) {
   if (job.request) return text(`queue.request.${job.request}`);
-  if (job.status === 'running') {
-    const left = job.seconds_left === null ? '' : `, ${duration(job.seconds_left)}`;
-    return `${text('queue.status.running')} · ${job.stage} ${percent(job.fraction)}${left}`;
-  }
-  return [text(`queue.status.${job.status}`), job.reason].filter(Boolean).join(' · ');
+  const share = job.status === 'running' ? percent(job.fraction) : '';
+  return [[text(`queue.status.${job.status}`), share].join(' ').trim(), job.detail].filter(Boolean).join(' · ');
 }
 
 customElements.define('longview-queue', Queue);

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
-from longview.app.schemas.jobs import JobOut
+from longview.app.schemas.jobs import JobOut, PreparationOut
 from longview.app.service import Longview
 from longview.app.serving.workers import Workers
 from longview.indexing.errors import LibraryUnusable
@@ -55,6 +55,7 @@ class EventFeed:
         self._number = 0
         self._events: deque[FeedEvent] = deque(maxlen=MAX_KEPT)
         self._jobs: dict[int, QueuedJob] | None = None
+        self._preparations: list[PreparationOut] = []
         self._videos: dict[str, object] | None = None
         self._conversations: dict[str, object] = {}
         self._answers = workers.answers.revision
@@ -110,13 +111,20 @@ class EventFeed:
         self._reading = reading
         before, jobs = self._jobs, {job.job_id: job for job in self._workers.jobs()}
         self._jobs = jobs
+        earlier = self._preparations
+        self._preparations = [PreparationOut.of(item) for item in self._workers.unfinished_preparations()]
         if before is None:
             return
+        if ready := {item.video_id for item in earlier} - {item.video_id for item in self._preparations} - {None}:
+            # A copy that browsers play is ready, or cannot be made.
+            self._add("videos", {"ids": sorted(map(str, ready))})
         changed = [job for job in jobs.values() if before.get(job.job_id) != job]
         # Jobs that have ended long ago leave the list; they are not gone.
         gone = [number for number, job in before.items() if number not in jobs and job.status not in ENDING]
-        if changed or gone:
-            self._add("jobs", {"jobs": [JobOut.of(job).model_dump() for job in changed], "gone": gone})
+        if changed or gone or self._preparations != earlier:
+            preparations = [item.model_dump() for item in self._preparations]
+            jobs_out = [JobOut.of(job).model_dump() for job in changed]
+            self._add("jobs", {"jobs": jobs_out, "gone": gone, "preparations": preparations})
 
     def _look_at_library(self, notified: set[str]) -> None:
         videos, conversations = self._app.revisions()

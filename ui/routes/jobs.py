@@ -32,7 +32,11 @@ def jobs_router(workers: Workers) -> APIRouter:
 
     @router.get("/jobs")
     def jobs(request: Request) -> Response:
-        return conditional(request, schemas.JobsDocument(jobs=[schemas.JobOut.of(job) for job in workers.jobs()]))
+        document = schemas.JobsDocument(
+            jobs=[schemas.JobOut.of(job) for job in workers.jobs()],
+            preparations=[schemas.PreparationOut.of(item) for item in workers.unfinished_preparations()],
+        )
+        return conditional(request, document)
 
     @router.post("/jobs")
     def add(request: Request, addition: Addition) -> Response:

@@ -99,7 +99,7 @@ def test_interrupted_server_cancels_its_jobs(tmp_path: Path, long_video: Path) -
             **{"Content-Type": "application/json"},
         )
         assert started[0] == 200
-        while "Captioning" not in server.first_event("/events"):
+        while b"Captioning" not in server.get("/v1/jobs")[1]:
             threading.Event().wait(0.2)
     assert server.process.returncode == 130
     # What was finished before stays.

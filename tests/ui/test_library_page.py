@@ -1,0 +1,138 @@
+"""The library page in a browser: what it finds, renames, removes and brings back, and what its address keeps."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from longview.indexing.sqlite.library import Library
+from tests.support.browser import needs_browser
+from tests.support.library_samples import put_captions, sample_entry, sample_events
+from tests.support.page_servers import Server, running_server
+
+pytestmark = needs_browser
+COUNT = 1000
+HOSTILE = "<img src=x onerror=window.hit=1><script>window.hit=1</script> “Ärger” 🎬 مرحبا " + "w" * 200
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("library")
+    library = Library(folder)
+    for number in range(COUNT):
+        video_id = f"{number:012x}"
+        title = HOSTILE if number == COUNT - 1 else f"Video {number:04}"
+        put_captions(library, sample_entry(video_id, title), sample_events("a red circle"))
+    with running_server(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(30_000)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(server.url)
+    page.locator("longview-library .card").first.wait_for()
+    yield page
+    assert page.evaluate("window.hit") is None
+    page.close()
+    assert not errors
+
+
+def test_only_cards_in_view_are_in_the_document_and_the_last_one_is_reached(page: Page) -> None:
+    cards = page.locator("longview-library .card")
+    expect(page.locator("longview-library .count")).to_have_text(f"{COUNT:,} videos")
+    assert cards.count() < 60
+    # The newest is first, and its hostile title is text.
+    expect(cards.first).to_contain_text("<img src=x onerror=window.hit=1>")
+    page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
+    expect(page.locator("longview-library .card", has_text="Video 0000")).to_be_in_viewport()
+    assert cards.count() < 60
+
+
+def test_search_as_you_type_is_in_the_address_and_survives_reload_and_back(page: Page) -> None:
+    find = page.get_by_label("Find by title")
+    find.press_sequentially("vidéo 004")
+    expect(page.locator("longview-library .count")).to_have_text("11 videos")
+    assert "query=" in page.url
+    page.reload()
+    expect(page.locator("longview-library .count")).to_have_text("11 videos")
+    page.get_by_label("Order").select_option("title")
+    expect(page.locator("longview-library .card").first).to_contain_text("Video 0040")
+    page.locator("longview-library .card", has_text="Video 0042").locator("a.title").click()
+    page.wait_for_url("**/watch?video=*")
+    page.go_back()
+    expect(page.locator("longview-library .count")).to_have_text("11 videos")
+    page.get_by_label("Find by title").fill("nothing of that name")
+    page.get_by_role("button", name="Show all videos").click()
+    expect(page.locator("longview-library .count")).to_have_text(f"{COUNT:,} videos")
+
+
+def test_two_pages_agree_on_removal_undo_and_new_titles(page: Page, browser: Browser, server: Server) -> None:
+    other = browser.new_page()
+    other.goto(f"{server.url}/?query=video+0500")
+    expect(other.locator("longview-library .card")).to_have_count(1)
+    page.get_by_label("Find by title").fill("video 0500")
+    expect(page.locator("longview-library .card")).to_have_count(1)
+    menu = page.get_by_label("Actions for Video 0500")
+    menu.click()
+    page.get_by_role("button", name="Remove", exact=True).click()
+    expect(other.locator("longview-library .card")).to_have_count(0, timeout=3000)
+    page.get_by_role("button", name="Undo").click()
+    expect(other.locator("longview-library .card")).to_have_count(1, timeout=3000)
+    page.once("dialog", lambda dialog: dialog.accept("Renamed: video 0500"))
+    menu.click()
+    page.get_by_role("button", name="Rename").click()
+    expect(other.locator("longview-library .card")).to_contain_text("Renamed: video 0500", timeout=3000)
+    other.close()
+
+
+def test_several_videos_are_removed_and_brought_back_at_once(page: Page, server: Server) -> None:
+    page.get_by_label("Find by title").fill("video 060")
+    expect(page.locator("longview-library .count")).to_have_text("11 videos")
+    for number in (1, 3, 5):
+        page.get_by_label(f"Select Video 060{number}").check()
+    page.locator(".bulk").get_by_role("button", name="Remove").click()
+    expect(page.locator("longview-library .count")).to_have_text("8 videos")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("longview-library .count")).to_have_text("11 videos")
+
+
+def test_the_library_fits_a_phone(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(page.locator("longview-library .card").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_stopped_server_is_said_within_two_seconds_and_the_page_goes_on_by_itself(browser: Browser, tmp_path: Path) -> None:
+    put_captions(Library(tmp_path), sample_entry("a" * 12, "One"), sample_events("a red circle"))
+    with running_server(tmp_path) as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        expect(page.locator("longview-library .card")).to_have_count(1)
+        port = server.url.rpartition(":")[2]
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer", timeout=2000)
+    with running_server(tmp_path, "--port", port) as server:
+        expect(page.get_by_role("alert")).to_have_count(0)
+        Library(tmp_path).rename("a" * 12, "Two")
+        expect(page.locator("longview-library .card")).to_contain_text("Two")
+        page.close()
+
+
+def test_an_empty_library_has_one_next_action(browser: Browser, tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        expect(page.get_by_text("Drop videos or sound here")).to_be_visible()
+        expect(page.get_by_label("Find by title")).to_be_hidden()
+        page.locator(".empty").get_by_label("Path of a file or folder on this machine").fill(str(tmp_path / "none.mp4"))
+        page.locator(".empty").get_by_role("button", name="Add", exact=True).click()
+        expect(page.get_by_role("status").filter(has_text="none.mp4")).to_be_visible()
+        page.goto(f"{server.url}/watch?video={'b' * 12}")
+        expect(page.get_by_text("There is no such video in this library")).to_be_visible()
+        page.get_by_role("link", name="Open the library").click()
+        expect(page.get_by_text("Drop videos or sound here")).to_be_visible()
+        page.close()
