@@ -24,6 +24,7 @@ from longview.ui.inputs import CheckedInputs
 from longview.ui.page import ASSETS, THEME, build
 from longview.ui.queue_view import QueueState, QueueView
 from longview.ui.request_pace import RequestPace
+from longview.ui.routes.uploads import upload_routes
 from longview.ui.uploads import UPLOAD_ROUTE, UploadRoute
 from longview.ui.watch_tab import is_id
 
@@ -74,7 +75,8 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
 
     def state_problem(_request: Request, error: Exception) -> JSONResponse:
         """Answer with the sentence and the status of an expected error."""
-        return JSONResponse({"detail": str(error)}, getattr(error, "http_status", 500))
+        document = {"detail": str(error), "code": getattr(error, "code", "error")}
+        return JSONResponse(document, getattr(error, "http_status", 500))
 
     for error_class in EXPECTED_ERRORS:
         web.add_exception_handler(error_class, state_problem)
@@ -146,7 +148,11 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
         app.undo_removal_of(_full_id(video_id))
         return Response(status_code=204)
 
-    own_paths = [route.path_regex for route in web.routes if isinstance(route, Route)]
+    routers = [upload_routes(app, workers)]
+    for router in routers:
+        web.include_router(router)
+    routes = [*web.routes, *(route for router in routers for route in router.routes)]
+    own_paths = [route.path_regex for route in routes if isinstance(route, Route)]
     web.add_middleware(CheckedInputs, page=page, own_paths=own_paths)
     # This prevents DNS rebinding: the page of another site cannot reach this server under that site's name.
     web.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])

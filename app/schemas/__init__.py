@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         VersionsDocument,
         WordOut,
     )
+    from longview.app.schemas.uploads import CompleteUploadDocument, UploadOut, UploadsDocument
 
 __all__ = [
     "AskDocument",
@@ -78,6 +79,7 @@ __all__ = [
     "ChaptersDocument",
     "CheckDocument",
     "CitationOut",
+    "CompleteUploadDocument",
     "ContactSheetDocument",
     "ConversationDocument",
     "CostOut",
@@ -129,6 +131,8 @@ __all__ = [
     "TrackOut",
     "TranscriptDocument",
     "UndoRemovalDocument",
+    "UploadOut",
+    "UploadsDocument",
     "VersionOut",
     "VersionsDocument",
     "VideoBytesOut",
@@ -171,6 +175,9 @@ __getattr__ = lazy_names(
         "longview.app.schemas.tracks": (
             "CaptionDocument", "ChapterOut", "ChaptersDocument", "EventOut", "SegmentOut", "SubtitlesDocument",
             "TranscriptDocument", "VersionOut", "VersionsDocument", "WordOut",
+        ),
+        "longview.app.schemas.uploads": (
+            "CompleteUploadDocument", "UploadOut", "UploadsDocument",
         ),
     },
 )  # fmt: skip
