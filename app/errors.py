@@ -51,6 +51,47 @@ class ServerBusy(AppError):
     http_status = 503
 
 
+class UnknownUpload(AppError):
+    """An upload that was never begun, that was given up, or that has expired."""
+
+    code = "unknown_upload"
+    http_status = 404
+
+
+class UploadConflict(AppError):
+    """A request that contradicts what has arrived of an upload."""
+
+    code = "upload_conflict"
+    http_status = 409
+
+
+class UploadIncomplete(UploadConflict):
+    """An upload whose parts have not all arrived."""
+
+    code = "upload_incomplete"
+
+
+class UploadDamaged(AppError):
+    """Bytes of an upload that are not those that were sent."""
+
+    code = "upload_damaged"
+    http_status = 422
+
+
+class UnsupportedFile(AppError):
+    """An upload whose name is not that of a video or sound file."""
+
+    code = "unsupported_file"
+    http_status = 415
+
+
+class TooManyUploads(AppError):
+    """More unfinished uploads than a server keeps."""
+
+    code = "too_many_uploads"
+    http_status = 429
+
+
 class OutputFailed(AppError):
     """Stdout cannot be written: its disk is full, or it is closed."""
 

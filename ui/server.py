@@ -27,6 +27,7 @@ from longview.ui.routes.events import events_router
 from longview.ui.routes.jobs import jobs_router
 from longview.ui.routes.pictures import pictures_router
 from longview.ui.routes.tracks import tracks_router
+from longview.ui.routes.uploads import upload_routes
 from longview.ui.routes.videos import videos_router
 from longview.ui.uploads import UPLOAD_ROUTE, UploadRoute
 from longview.video.probing.guard import MEDIA_SUFFIXES
@@ -73,7 +74,8 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
 
     def state_problem(_request: Request, error: Exception) -> JSONResponse:
         """Answer with the sentence and the status of an expected error."""
-        return JSONResponse({"detail": str(error)}, getattr(error, "http_status", 500))
+        document = {"detail": str(error), "code": getattr(error, "code", "error")}
+        return JSONResponse(document, getattr(error, "http_status", 500))
 
     for error_class in EXPECTED_ERRORS:
         web.add_exception_handler(error_class, state_problem)
@@ -121,6 +123,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
         tracks_router(app),
         jobs_router(workers),
         events_router(app, workers, RequestPace(page)),
+        upload_routes(app, workers),
     )
     for router in routers:
         web.include_router(router)

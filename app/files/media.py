@@ -209,15 +209,20 @@ class MediaStore:
 
     # -- uploads -------------------------------------------------------------------------------------------------------
 
-    def import_upload(self, upload: Path, name: str, progress: Progress = NO_PROGRESS) -> Path:
+    def import_upload(self, upload: Path, name: str, progress: Progress = NO_PROGRESS, *, known_hash: str | None = None) -> Path:
         """Move an uploaded file into the library folder and return its path there. The same content is stored once.
+
+        `known_hash`: the content hash of the file, if it was computed while the file arrived. A file that was moved by an
+        interrupted call need not be there any more.
 
         Raises:
             NoSpace: the disk is full. VideoError: the file cannot be used. Cancelled: the operation was cancelled.
         """
+        if known_hash and (copies := files_of(self._library.folder / UPLOADS, video_id_of(known_hash))):
+            return copies[0]
         try:
             # The hash of the temporary file is not remembered, that of its copy is.
-            video = self._decoder.probe(upload, progress=progress)
+            video = self._decoder.probe(upload, known_hash=known_hash, progress=progress)
         except VideoError as error:
             # The user knows the file by its own name, not by that of the temporary copy.
             raise type(error)(str(error).replace(str(upload), name)) from error

@@ -94,6 +94,16 @@ class JobRunner:
             owner=this_process() if is_own else "",
         )
 
+    def latest(self, path: Path, options: IndexOptions) -> QueuedJob | None:
+        """Return the job that was added last for a file with these options, whatever its title; None if there is none."""
+        wanted = _options_fields(replace(options, title=None))
+        jobs = [
+            job
+            for job in self._queue.jobs()
+            if job.path == path and job.settings == self._settings and _without_title(job) == wanted
+        ]
+        return max(jobs, key=lambda job: job.job_id, default=None)
+
     def claim_next(self, *, within: Sequence[Path] = ()) -> QueuedJob | None:
         """Take the next job that waits for any process and can be run with the settings of this one; None if there is none.
 
@@ -319,6 +329,11 @@ def _options_fields(options: IndexOptions) -> dict[str, Any]:
     default = asdict(IndexOptions())
     fields = {name: value for name, value in asdict(options).items() if name != "keep_sessions" and value != default[name]}
     return fields | ({"sources": list(options.sources)} if options.sources is not None else {})
+
+
+def _without_title(job: QueuedJob) -> dict[str, Any]:
+    """Return the options of a job but for the title."""
+    return {name: value for name, value in job.options.items() if name != "title"}
 
 
 def _options(job: QueuedJob, keep_sessions: bool) -> IndexOptions:

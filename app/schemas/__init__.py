@@ -72,6 +72,7 @@ if TYPE_CHECKING:
         VersionsDocument,
         WordOut,
     )
+    from longview.app.schemas.uploads import CompleteUploadDocument, UploadOut, UploadsDocument
 
 __all__ = [
     "AddedJobsDocument",
@@ -84,6 +85,7 @@ __all__ = [
     "ChaptersDocument",
     "CheckDocument",
     "CitationOut",
+    "CompleteUploadDocument",
     "ContactSheetDocument",
     "ConversationDocument",
     "CostOut",
@@ -137,6 +139,8 @@ __all__ = [
     "TrackOut",
     "TranscriptDocument",
     "UndoRemovalDocument",
+    "UploadOut",
+    "UploadsDocument",
     "VersionOut",
     "VersionsDocument",
     "VideoBytesOut",
@@ -179,6 +183,9 @@ __getattr__ = lazy_names(
         "longview.app.schemas.tracks": (
             "CaptionDocument", "ChapterOut", "ChaptersDocument", "EventOut", "SegmentOut", "SubtitlesDocument",
             "TranscriptDocument", "VersionOut", "VersionsDocument", "WordOut",
+        ),
+        "longview.app.schemas.uploads": (
+            "CompleteUploadDocument", "UploadOut", "UploadsDocument",
         ),
     },
 )  # fmt: skip

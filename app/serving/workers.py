@@ -12,6 +12,7 @@ from longview.app.ingest.options import IndexOptions
 from longview.app.jobs.folder_watch import left_out, left_out_text, media_files
 from longview.app.service import Longview
 from longview.app.serving.browser_copies import BrowserCopies
+from longview.app.serving.part_uploads import PartUploads
 from longview.app.serving.preparations import Preparation
 from longview.app.serving.running_answers import RunningAnswers
 from longview.app.serving.upload_cache import UploadCache
@@ -54,6 +55,7 @@ class Workers:
         self.answers = RunningAnswers(app)
         self._preparations: list[Preparation] = []
         self.uploads = UploadCache(app.parts.library.folder, max_upload_bytes=app.settings.max_upload_bytes)
+        self.part_uploads = PartUploads(app.settings)
         self._closing = threading.Event()
         self._pauses = False
         self._wake = threading.Event()
@@ -261,6 +263,7 @@ class Workers:
             self._closing.set()
         self._wake.set()
         self.browser_copies.close()
+        self.part_uploads.close()
         for progress in [*self._running.values(), *(item.progress for item in self._preparations)]:
             progress.cancel()
 
