@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.service import Longview
-from longview.app.serving.running_answers import LIBRARY, AnswerState
+from longview.app.serving.running_answers import LIBRARY, MAX_UNFINISHED, AnswerState
 from longview.app.serving.workers import Workers
 from longview.app.streams import Done
 from longview.core.progress import Cancelled, ProgressReport
@@ -93,7 +93,7 @@ def search_page(app: Longview, workers: Workers, streams: ActiveStreams, page: g
             return
         asked = workers.answers.state(wanted_id)
         if asked is None:
-            yield gr.skip(), "", "This answer is not kept any more; ask again.", ""
+            yield gr.skip(), "This answer is not kept any more; ask again.", "", ""
             return
         yield gr.update(value=asked.question), gr.skip(), gr.skip(), gr.skip()
         async for update in answer_updates(wanted_id):
@@ -109,7 +109,7 @@ def search_page(app: Longview, workers: Workers, streams: ActiveStreams, page: g
                 return
             if state != shown:
                 content, cards = await run_in_threadpool(rendered, state)
-                yield gr.update(**(ANSWERING if state.is_unfinished else IDLE)), asked_id, content, cards
+                yield gr.update(**(ANSWERING if state.is_unfinished else IDLE)), content, cards, asked_id
                 shown = state
             if not state.is_unfinished:
                 return
@@ -153,8 +153,8 @@ def search_page(app: Longview, workers: Workers, streams: ActiveStreams, page: g
     query.submit(None, query, None, js="query => longviewSearched(query)")
     page.load(on_load_query, None, query, api_visibility="private", queue=False)
     page.load(on_load_search, verify, [results, verify_all, searched_query], api_visibility="private", **search_options)
-    answered = [question, answer_id, answer, citations]
-    following: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
+    answered = [question, answer, citations, answer_id]
+    following: dict[str, Any] = {"concurrency_limit": MAX_UNFINISHED, "show_progress": "hidden"}
     question.submit(on_ask, question, answered, api_name="ask_library", **following)
     page.load(on_load_answer, None, answered, api_visibility="private", **following)
     answer_id.change(None, answer_id, None, js="id => longviewAsked(id)")

@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.qa.example_questions import examples_for
 from longview.app.service import Longview
-from longview.app.serving.running_answers import AnswerState
+from longview.app.serving.running_answers import MAX_UNFINISHED, AnswerState
 from longview.app.serving.sample import newest_video
 from longview.app.serving.workers import Workers
 from longview.app.text.counts import count_text
@@ -220,7 +220,7 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
     examples.select(on_example, None, question, api_visibility="private", queue=False)
     chat_components = [question, undo_button, chat]
     # An answer runs in a thread of the server, so that following it takes no place in a queue.
-    following: dict[str, Any] = {"concurrency_limit": None}
+    following: dict[str, Any] = {"concurrency_limit": MAX_UNFINISHED}
     asking = question.submit(
         on_ask, [selected_video, question], chat_components, api_name="ask", trigger_mode="multiple", **following
     )

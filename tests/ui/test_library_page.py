@@ -61,7 +61,7 @@ def test_search_as_you_type_is_in_the_address_and_survives_reload_and_back(page:
     page.reload()
     expect(page.locator("longview-library .count")).to_have_text("11 videos")
     page.get_by_label("Order").select_option("title")
-    expect(page.locator("longview-library .card").first).to_contain_text("Video 0040")
+    expect(page.locator("longview-library .card").first).to_contain_text("Video 0004")
     page.locator("longview-library .card", has_text="Video 0042").locator("a.title").click()
     page.wait_for_url("**/watch?video=*")
     page.go_back()

@@ -33,7 +33,7 @@ def client_of(app: Longview) -> TestClient:
 @pytest.mark.parametrize(
     ("address", "status", "detail"),
     [
-        ("/export/bbbbbbbbbbbb.srt", 404, "no video 'bbbbbbbbbbbb'"),
+        ("/export/bbbbbbbbbbbb.srt", 404, "There is no video with this id"),
         (f"/export/{VIDEO}.exe", 404, "no format 'exe'"),
         (f"/export/{VIDEO}.srt?source=speech", 404, "has no speech to export"),
         (f"/export/{VIDEO}.srt?version=99", 404, "99"),

@@ -20,7 +20,7 @@ def test_a_database_that_is_deleted_under_a_server_is_shown_as_an_error(tmp_path
     functions = {function.name: function.fn for function in build(app, Workers(app)).fns.values() if function.fn}
     (tmp_path / DATABASE).unlink()
     updates = functions["on_load"](SimpleNamespace(query_params={}))
-    assert sum(f"{DATABASE} of the library is missing" in str(update) for update in updates) == 2
+    assert sum(f"{DATABASE} of the library is missing" in str(update) for update in updates) == 1
     with pytest.raises(gr.Error, match="missing"):
         functions["on_select"](entry.video_id)
     assert not (tmp_path / DATABASE).exists()

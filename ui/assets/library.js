@@ -229,6 +229,8 @@ class Library extends HTMLElement {
         free.push(card);
         this.#cards.delete(id);
       }
+    // The order of the document is that of the list, for the keyboard and for screen readers.
+    let next = this.grid.firstElementChild;
     for (let index = first; index < last; index++) {
       const video = this.#videos[index];
       if (!video) continue;
@@ -241,7 +243,9 @@ class Library extends HTMLElement {
       }
       if (!card.isPlaced || card.index !== index) this.#place(card, index);
       if (card.video !== video || card.key !== stateKey(video)) updateCard(card, video, this.#selected.has(video.video_id));
-      if (!card.item.isConnected) this.grid.append(card.item);
+      while (next && free.some((unused) => unused.item === next)) next = next.nextElementSibling;
+      if (card.item === next) next = next.nextElementSibling;
+      else this.grid.insertBefore(card.item, next);
     }
     for (const card of free) card.item.remove();
     this.#loadUpTo(last + columns * OVERSCAN_ROWS);
