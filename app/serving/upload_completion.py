@@ -32,8 +32,8 @@ class UploadCompletion:
 
     def __init__(self, app: Longview, workers: Workers) -> None:
         self._app, self._workers = app, workers
-        # Two uploads of one file must not both find that there is no copy yet.
-        self._import_lock = threading.Lock()
+        # Two uploads of one file must not both find that there is neither a copy nor a job.
+        self._add_lock = threading.Lock()
 
     def complete(self, upload_id: str, options: IndexOptions, sha256: str = "") -> CompleteUpload:
         """Hash an upload all of which has arrived, move it into the library folder, and add it to the queue.
@@ -50,7 +50,8 @@ class UploadCompletion:
             if state.job_id is not None:
                 return CompleteUpload(self._job(state.job_id), state.sha256, state.is_repeated)
             try:
-                job, is_repeated = self._add(upload, options)
+                with self._add_lock:
+                    job, is_repeated = self._add(upload, options)
             except VideoError:
                 uploads.delete(upload)
                 raise
@@ -69,8 +70,7 @@ class UploadCompletion:
         path = self._original(state.content_hash)
         is_known = path is not None
         if path is None:
-            with self._import_lock:
-                path = self._app.parts.media.import_upload(upload.data, state.name, known_hash=state.content_hash)
+            path = self._app.parts.media.import_upload(upload.data, state.name, known_hash=state.content_hash)
         earlier_job = self._app.parts.runner.latest(path, options) if options.title is None else None
         if earlier_job is not None and earlier_job.status == "done" and is_known:
             return earlier_job, True

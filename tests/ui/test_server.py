@@ -297,7 +297,7 @@ def test_unplayable_upload_is_stored_and_gets_a_browser_copy(
     assert time.time() - copy.stat().st_mtime < 60 and headers[0]["etag"] == headers[1]["etag"]
     os.utime(copy, (1, 1))
     assert server.get(f"/media/{row['video_id']}", **{"Range": "bytes=100-199", "If-Range": headers[0]["etag"]})[0] == 206
-    client.predict(row["video_id"], video_id, api_name="/remove")
+    client.predict(row["video_id"], api_name="/remove")
     assert video_ids(shell) == [video_id]
 
 
