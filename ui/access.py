@@ -17,6 +17,26 @@ RESPONSE_HEADERS = {
 }
 """Headers of every response: no page of another site may embed it, open it, or guess its kind."""
 FRAME_POLICY = "frame-ancestors 'self'"
+OWN_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'"
+"""Content-Security-Policy of everything else: scripts, styles, media and exports run nothing of another place."""
+PAGE_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        # Gradio has its configuration in a script of the page, and makes functions of the texts of its `js` events.
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
+        # Gradio and the virtual lists set styles of elements.
+        "style-src 'self' 'unsafe-inline'",
+        # Icons of Gradio are data; pictures of a video that is not uploaded yet are blobs.
+        "img-src 'self' data: blob:",
+        "media-src 'self' blob:",
+        "font-src 'self' data:",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+    )
+)
+"""Content-Security-Policy of Gradio's pages, with the reason of each exception: no request leaves this machine."""
 READING_METHODS = ("GET", "HEAD", "OPTIONS")
 PAGES = ("/", "/watch", "/search")
 """The only paths to which a link of another site may lead: their documents are the same whatever is in the library."""
@@ -42,7 +62,7 @@ class OwnSiteOnly:
 
         async def send_protected(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _protect(MutableHeaders(scope=message))
+                _protect(MutableHeaders(scope=message), is_page=scope["path"] in PAGES)
             await send(message)
 
         reason = _refusal(scope)
@@ -52,7 +72,7 @@ class OwnSiteOnly:
             await PlainTextResponse(reason, 403)(scope, receive, send_protected)
 
 
-def _protect(headers: MutableHeaders) -> None:
+def _protect(headers: MutableHeaders, *, is_page: bool) -> None:
     """Add the headers of every response, and remove those that let pages of other origins read it."""
     for name in [name for name in headers if name.lower().startswith("access-control-")]:
         del headers[name]
@@ -60,6 +80,10 @@ def _protect(headers: MutableHeaders) -> None:
         headers[name] = value
     # A policy that a response has already stays in force beside this one.
     headers.append("Content-Security-Policy", FRAME_POLICY)
+    if is_page:
+        headers.append("Content-Security-Policy", PAGE_POLICY)
+    elif not any("default-src" in policy for policy in headers.getlist("Content-Security-Policy")):
+        headers.append("Content-Security-Policy", OWN_POLICY)
 
 
 def _refusal(scope: Scope) -> str | None:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from contextlib import suppress
-from pathlib import Path
 
 import gradio as gr
 from gradio.queueing import Event
@@ -19,7 +18,6 @@ from longview.ui.watch_page import watch_page
 
 log = logging.getLogger(__name__)
 
-ASSETS = Path(__file__).parent / "assets"
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 """A theme with system fonts: the default one would fetch its fonts from the internet."""
 QUEUE_RESTART_S = 0.2

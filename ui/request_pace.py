@@ -5,8 +5,8 @@ from typing import Any
 
 import gradio as gr
 
-QUICK_POLL_S, IDLE_POLL_S = 0.01, 0.25
-"""Intervals at which the queue is looked at, in seconds: while a page is open and after a request, and otherwise."""
+QUICK_POLL_S, OPEN_POLL_S, IDLE_POLL_S = 0.01, 0.05, 0.25
+"""Intervals at which the queue is looked at, in seconds: after a request, while a page is open, and otherwise."""
 QUICK_S = 5.0
 """Time after a request, or after a page was last there, in which the queue is looked at quickly, in seconds."""
 PROGRESS_POLL_S = 60.0
@@ -19,27 +19,31 @@ class RequestPace:
     def __init__(self, page: gr.Blocks) -> None:
         self._queue = page._queue
         self._queue.sleep_when_free, self._queue.progress_update_sleep_when_free = IDLE_POLL_S, PROGRESS_POLL_S
-        self._last_s, self._is_quick = 0.0, False
+        self._request_s = self._page_s = -QUICK_S
+        self._is_calming = False
         push: Any = self._queue.push
 
         async def push_request(**values: Any) -> Any:
-            self.quicken()
+            self._request_s = asyncio.get_running_loop().time()
+            self._set()
             return await push(**values)
 
         self._queue.push = push_request  # type: ignore[method-assign, assignment]
 
-    def quicken(self) -> None:
-        """Look at the queue quickly for some seconds from now on."""
+    def note_page(self) -> None:
+        """Note that a page is open, whose next request must not wait for long."""
+        self._page_s = asyncio.get_running_loop().time()
+        self._set()
+
+    def _set(self) -> None:
+        """Set the interval, and look again later whether it is still the right one."""
         loop = asyncio.get_running_loop()
-        self._last_s = loop.time()
-        if not self._is_quick:
-            self._is_quick, self._queue.sleep_when_free = True, QUICK_POLL_S
-            loop.call_later(QUICK_S, self._calm)
+        is_quick, is_open = (loop.time() - last_s < QUICK_S for last_s in (self._request_s, self._page_s))
+        self._queue.sleep_when_free = QUICK_POLL_S if is_quick else OPEN_POLL_S if is_open else IDLE_POLL_S
+        if (is_quick or is_open) and not self._is_calming:
+            self._is_calming = True
+            loop.call_later(QUICK_S / 2, self._calm)
 
     def _calm(self) -> None:
-        loop = asyncio.get_running_loop()
-        rest_s = self._last_s + QUICK_S - loop.time()
-        if rest_s > 0:
-            loop.call_later(rest_s, self._calm)
-        else:
-            self._is_quick, self._queue.sleep_when_free = False, IDLE_POLL_S
+        self._is_calming = False
+        self._set()

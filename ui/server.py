@@ -20,7 +20,8 @@ from longview.app.serving.workers import Workers
 from longview.indexing.exports import FORMATS
 from longview.ui.access import HOST, OwnSiteOnly
 from longview.ui.inputs import CheckedInputs
-from longview.ui.page import ASSETS, THEME, build
+from longview.ui.page import THEME, build
+from longview.ui.page_head import ASSETS, ASSETS_ROUTE, PageHead
 from longview.ui.request_pace import RequestPace
 from longview.ui.routes.common import MAX_PARAMETER_CHARS, VideoId, require_entry
 from longview.ui.routes.events import events_router
@@ -30,10 +31,7 @@ from longview.ui.routes.tracks import tracks_router
 from longview.ui.routes.uploads import upload_routes
 from longview.ui.routes.videos import videos_router
 from longview.ui.uploads import UPLOAD_ROUTE, UploadRoute
-from longview.video.probing.guard import MEDIA_SUFFIXES
 
-ASSETS_ROUTE = "/page"
-"""Path of the scripts and styles of the page's own components."""
 MAX_TIME_MS = 1000 * 3600 * 24 * 365
 """Maximum time of a thumbnail, in milliseconds: a year, which no video lasts."""
 MEDIA_TYPES = {
@@ -132,6 +130,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
 
     own_routes = [*web.routes, *(route for router in routers for route in router.routes)]
     own_paths = [route.path_regex for route in own_routes if isinstance(route, Route | Mount)]
+    web.add_middleware(PageHead)
     web.add_middleware(CheckedInputs, page=page, own_paths=own_paths)
     # This prevents DNS rebinding: the page of another site cannot reach this server under that site's name.
     web.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
@@ -141,8 +140,6 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
         path="/",
         theme=THEME,
         css_paths=ASSETS / "style.css",
-        head=f'<meta name="longview-suffixes" content="{" ".join(MEDIA_SUFFIXES)}">'
-        f'<script type="module" src="{ASSETS_ROUTE}/main.js"></script>',
         max_file_size=app.settings.max_upload_bytes,
         footer_links=[],
         i18n=gr.I18n(**{language: {"common.complete": text} for language, text in COMPLETE.items()}),

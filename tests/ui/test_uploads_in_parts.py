@@ -18,7 +18,7 @@ from longview.app.serving import part_uploads
 from longview.app.serving.upload_files import unfinished_folder
 from longview.app.serving.workers import Workers
 from longview.ui.access import CLIENT_HEADER, HOST
-from longview.ui.page import ASSETS
+from longview.ui.page_head import ASSETS
 from longview.ui.routes import uploads as upload_routes
 from longview.ui.server import create
 from tests.support.app_samples import demo_settings, file_names

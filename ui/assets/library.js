@@ -9,9 +9,18 @@ import { addFiles, addPath, pickers } from './adding.js';
 const PAGE = 120;
 const CARD = { minWidth: 220, textHeight: 92, gap: 16 };
 const OVERSCAN_ROWS = 2;
+// Time for which a card has to be in view before its picture is loaded: those that are scrolled past need none.
+const POSTER_MS = 120;
 const TYPING_MS = 150;
 const FILTERS = ['query', 'state', 'source', 'sort'];
 const SORTS = { added: { sort: 'added', descending: true }, title: { sort: 'title' }, duration: { sort: 'duration', descending: true } };
+
+// The first page is asked for before Gradio has drawn the place of the library.
+let firstPage = location.pathname === '/' && !location.search ? get(firstAddress()).catch(() => null) : null;
+
+function firstAddress() {
+  return address('/v1/videos', { limit: PAGE, ...SORTS.added });
+}
 
 class Library extends HTMLElement {
   #videos = [];
@@ -92,7 +101,9 @@ class Library extends HTMLElement {
     if (this.#total === null) this.message.textContent = text('library.loading');
     let page;
     try {
-      page = await get(this.#pageAddress(null));
+      const wanted = this.#pageAddress(null);
+      page = (wanted === firstAddress() && (await firstPage)) || (await get(wanted));
+      firstPage = null;
     } catch (error) {
       if (generation === this.#generation) this.message.textContent = error.message;
       return;
@@ -386,15 +397,21 @@ function updateCard(card, video, isSelected) {
   }
   if (!isSame) {
     card.menu.hidden = true;
-    card.image.hidden = !video.has_pictures;
-    if (video.has_pictures) card.image.src = `/v1/videos/${video.video_id}/poster.jpg`;
-    else card.image.removeAttribute('src');
+    card.image.hidden = true;
+    clearTimeout(card.posterTimer);
+    if (video.has_pictures && !video.missing) card.posterTimer = setTimeout(() => loadPoster(card, video), POSTER_MS);
     card.poster.classList.toggle('sound', !video.has_pictures);
     card.box.setAttribute('aria-label', text('library.select', { title: video.title }));
     card.menuButton.setAttribute('aria-label', text('library.menu', { title: video.title }));
   }
   card.box.checked = isSelected;
   card.states.replaceChildren(...chips(video));
+}
+
+function loadPoster(card, video) {
+  if (card.video?.video_id !== video.video_id || !card.item.isConnected) return;
+  card.image.hidden = false;
+  card.image.src = `/v1/videos/${video.video_id}/poster.jpg`;
 }
 
 // What the chips of a card depend on.

@@ -91,13 +91,16 @@ class EventFeed:
             return [event for event in self._events if event.number > number]
 
     def _look(self) -> None:
+        mark, revision = self._app.mark(), self._workers.answers.revision
+        is_preparing = bool(self._preparations or self._workers.unfinished_preparations())
+        if (mark, revision) == (self._mark, self._answers) and not is_preparing and self._jobs is not None:
+            # Nothing was written, so nothing is read.
+            return
         self._look_at_jobs()
-        revision = self._workers.answers.revision
         changed = self._workers.answers.changed_since(self._answers) or set()
         self._answers = revision
         for video_id in sorted(changed):
             self._add("conversation", {"video_id": video_id})
-        mark = self._app.mark()
         now_s = time.monotonic()
         if mark == self._mark or now_s - self._read_s < LIBRARY_POLL_S:
             return
@@ -168,7 +171,7 @@ def events_router(app: Longview, workers: Workers, pace: RequestPace) -> APIRout
                 yield f"id: {feed.event_id(number)}\nevent: reset\ndata: {{}}\n\n"
             sent_s = time.monotonic()
             while not workers.is_closed:
-                pace.quicken()
+                pace.note_page()
                 for event in await asyncio.to_thread(feed.after, number):
                     yield f"id: {feed.event_id(event.number)}\nevent: {event.name}\ndata: {json.dumps(event.data)}\n\n"
                     number, sent_s = event.number, time.monotonic()

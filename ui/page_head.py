@@ -1,0 +1,64 @@
+"""The head of Gradio's pages: what browsers must load before Gradio, which adds its own option `head` only at the end."""
+
+from pathlib import Path
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from longview.ui.access import PAGES
+from longview.video.probing.guard import MEDIA_SUFFIXES
+
+ASSETS = Path(__file__).parent / "assets"
+ASSETS_ROUTE = "/page"
+"""Path of the scripts and styles of the page's own components."""
+FIRST_SCRIPT = "idle_frames.js"
+"""The script that runs before all others."""
+HEAD = b"<head>"
+
+
+def page_head() -> str:
+    """Return the elements that the browser gets first."""
+    modules = sorted(path.name for path in ASSETS.glob("*.js") if path.name != FIRST_SCRIPT)
+    return "".join(
+        (
+            f'<script src="{ASSETS_ROUTE}/{FIRST_SCRIPT}"></script>',
+            f'<meta name="longview-suffixes" content="{" ".join(MEDIA_SUFFIXES)}">',
+            *(f'<link rel="modulepreload" href="{ASSETS_ROUTE}/{name}">' for name in modules),
+            f'<link rel="preload" as="style" href="{ASSETS_ROUTE}/components.css">',
+            f'<script type="module" src="{ASSETS_ROUTE}/main.js"></script>',
+        )
+    )
+
+
+class PageHead:
+    """Puts `page_head` at the beginning of the head of each page."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app, self._elements = app, page_head().encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; extend the document of a page."""
+        if scope["type"] != "http" or scope["path"] not in PAGES:
+            await self._app(scope, receive, send)
+            return
+        start: Message | None = None
+        body = b""
+
+        async def send_extended(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            assert start is not None
+            body += message.get("body", b"")
+            if message.get("more_body", False):
+                return
+            headers = MutableHeaders(scope=start)
+            is_page = "text/html" in headers.get("content-type", "") and "content-encoding" not in headers
+            if is_page:
+                body = body.replace(HEAD, HEAD + self._elements, 1)
+                headers["content-length"] = str(len(body))
+            await send(start)
+            await send({"type": "http.response.body", "body": body})
+
+        await self._app(scope, receive, send_extended)
