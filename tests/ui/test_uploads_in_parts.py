@@ -1,4 +1,4 @@
-"""Uploads in parts over HTTP: hostile requests change nothing, and a page goes on after every interruption."""
+"""Uploads in parts over HTTP: hostile requests change nothing, and a page resumes after every interruption."""
 
 import asyncio
 import hashlib
@@ -165,7 +165,7 @@ def test_a_part_that_is_wrong_is_not_counted(web: Web, content: bytes) -> None:
         assert web.put(upload_id, number, part, **right) == status, number
     assert web.put(upload_id, 0, bytes(upload_routes.MAX_PART_BYTES + 1), **right) == 413
     for unknown_id in ("x" * 32, "%2e%2e%2f", "a" * 300, upload_id.swapcase()):
-        assert web.put(unknown_id, 0, part, **right) in (404, 422), unknown_id
+        assert web.put(unknown_id, 0, part, **right) in (400, 404, 422), unknown_id
     assert web.received(upload_id) == []
     multiple = {"Content-Digest": f"sha-512=:AAAA:, {right['Content-Digest']}"}
     assert web.put(upload_id, 0, part, **multiple) == 204 and web.put(upload_id, 0, part, **right) == 204
@@ -278,7 +278,7 @@ def wait_for(page: Page, condition: str) -> Any:
 
 
 @needs_browser
-def test_a_page_goes_on_after_three_cuts_and_a_reload(browser: Browser, tmp_path: Path) -> None:
+def test_a_page_resumes_after_three_cuts_and_a_reload(browser: Browser, tmp_path: Path) -> None:
     video = padded_video(tmp_path / "long <b>day</b>.mp4", SIZE_BYTES)
     text = tmp_path / "notes.txt"
     text.write_text("no video")
