@@ -240,7 +240,7 @@ class UploadFiles:
                 delete_inside(self._library, path)
 
     def delete(self) -> None:
-        """Delete the upload. What a kill leaves is no upload any more, and is deleted with those that have expired.
+        """Delete the upload. What a kill leaves is not found any more, and is deleted with those that have expired.
 
         Raises:
             OSError: it cannot be deleted.

@@ -56,7 +56,7 @@ export class Uploader extends EventTarget {
     this.#end(item, 'paused');
   }
 
-  // Go on with a file that is paused, or try one again that has failed.
+  // Resume a file that is paused, or try one again that has failed.
   resume(id) {
     const item = this.#find(id);
     if (!item || !['paused', 'failed'].includes(item.state)) return;
