@@ -1,4 +1,4 @@
-"""Uploads in parts: files of many gigabytes that arrive piece by piece, and go on after a lost connection or another start.
+"""Uploads in parts: files of many gigabytes that arrive piece by piece, and resume after a lost connection or another start.
 
 As in tus and in the draft "Resumable Uploads for HTTP" of the IETF, the server gives an id, states what it has, and deletes what
 was given up. Unlike there, parts have numbers, so that several are on their way at once.

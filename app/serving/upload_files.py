@@ -229,17 +229,18 @@ class UploadFiles:
         self.state = state
 
     def finish(self, job_id: int, *, is_repeated: bool) -> None:
-        """Note the job of a complete upload, and delete its bytes unless they were moved away.
+        """Note the job of a complete upload, and delete its bytes unless they were moved away, with what a kill has left.
 
         Raises:
             OSError: the disk is full, or cannot be written.
         """
         self.change(self.state.model_copy(update={"job_id": job_id, "is_repeated": is_repeated}))
-        for path in (self.data, self.folder / DIGESTS):
-            delete_inside(self._library, path)
+        for path in self.folder.iterdir():
+            if path.name not in (STATE, LOCK):
+                delete_inside(self._library, path)
 
     def delete(self) -> None:
-        """Delete the upload. What a kill leaves is no upload any more, and is deleted with those that have expired.
+        """Delete the upload. What a kill leaves is not found any more, and is deleted with those that have expired.
 
         Raises:
             OSError: it cannot be deleted.

@@ -1,6 +1,6 @@
 // Requests of uploads to the server, and the two ways in which they fail: the connection is lost, or the server refuses.
 
-// A part that has not gone on for this time is sent again.
+// A part without progress for this time is sent again.
 const STALL_MS = 60_000;
 const FULL_DISK = 507;
 

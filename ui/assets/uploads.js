@@ -16,7 +16,7 @@ const SPEED_SPAN_MS = 5000;
 const PROGRESS_PERIOD_MS = 200;
 
 // Sends files, one after the other. Events: `change` and `remove`, each with the snapshot of a file in `detail`.
-//   strings: { lost, unreadable, gone, refused }, sentences for: the connection is lost and the upload goes on by itself; the file
+//   strings: { lost, unreadable, gone, refused }, sentences for: the connection is lost and the upload resumes by itself; the file
 //     cannot be read; the upload is no longer on the server; the server has refused it without a reason.
 //   suffixes: endings of the names of media files, in lower case.
 export class Uploader extends EventTarget {
@@ -56,7 +56,7 @@ export class Uploader extends EventTarget {
     this.#end(item, 'paused');
   }
 
-  // Go on with a file that is paused, or try one again that has failed.
+  // Resume a file that is paused, or try one again that has failed.
   resume(id) {
     const item = this.#find(id);
     if (!item || !['paused', 'failed'].includes(item.state)) return;
@@ -180,7 +180,7 @@ export class Uploader extends EventTarget {
     try {
       await Promise.all(senders);
     } catch (error) {
-      // The other part must not go on by itself.
+      // The other part is stopped, too.
       item.missing = [];
       failure.abort();
       await Promise.allSettled(senders);

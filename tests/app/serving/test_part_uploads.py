@@ -1,4 +1,4 @@
-"""Uploads in parts: what is counted is on the disk, what was begun goes on, and what was given up leaves nothing."""
+"""Uploads in parts: what is counted is on the disk, what was begun is resumed, and what was given up leaves nothing."""
 
 import hashlib
 import os

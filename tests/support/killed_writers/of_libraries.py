@@ -1,5 +1,7 @@
 """Writers of libraries, their videos, caches and back-ups."""
 
+import hashlib
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -11,11 +13,16 @@ import pytest
 from PIL import Image
 
 from longview.app.diagnostics.library_check import check
+from longview.app.ingest.options import IndexOptions
 from longview.app.maintenance.archive import open_backup, read_members
 from longview.app.maintenance.backup import backup
 from longview.app.maintenance.restore import restore
 from longview.app.service import Longview
+from longview.app.serving.part_uploads import PartUploads
 from longview.app.serving.sample import SLIDES_SAMPLE, add_samples
+from longview.app.serving.upload_completion import UploadCompletion
+from longview.app.serving.upload_files import unfinished_folder
+from longview.app.serving.workers import Workers
 from longview.core.progress import NO_PROGRESS
 from longview.indexing.library_files import INDEX_FILE, SAMPLE_FILES, UPLOADS
 from longview.indexing.sqlite.database.database import DATABASE
@@ -75,6 +82,32 @@ def require_other_disk(scene: Scene) -> None:
 def upload_from_another_disk(scene: Scene) -> None:
     with TemporaryDirectory(dir=OTHER_DISK) as folder:
         import_clip(scene, Path(folder))
+
+
+def prepare_parts(scene: Scene) -> None:
+    """Send all parts of an upload, which another server completes."""
+    captioned(scene)
+    content = scene.clip.read_bytes()
+    uploads = PartUploads(demo_settings(scene.library))
+    upload, _ = uploads.begin("holiday.mp4", len(content), 0)
+    uploads.store(upload.upload_id, 0, content, hashlib.sha256(content).digest())
+
+
+def read_parts(scene: Scene) -> dict[str, object]:
+    with copied(scene.library) as library:
+        states = [json.loads(path.read_text()) for path in unfinished_folder(library).glob("*/upload.json")]
+        jobs = [job.title for job in Library(library).queue.jobs()]
+    (state,) = states
+    return {"hash": state["sha256"], "jobs": jobs, "end": state["job_id"]} | read_uploads(scene)
+
+
+@writer("app/files/media.py", "app/serving/upload_files.py", prepare=prepare_parts, read=read_parts, tidy=keep_house)
+def upload_in_parts(scene: Scene) -> None:
+    app = Longview(demo_settings(scene.library))
+    workers = Workers(app, starts=False)
+    # What is complete has its id still.
+    (upload_id,) = (path.parent.name for path in unfinished_folder(scene.library).glob("*/upload.json"))
+    UploadCompletion(app, workers).complete(upload_id, IndexOptions())
 
 
 def make_thumbnail(scene: Scene, width: int) -> None:

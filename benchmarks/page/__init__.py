@@ -1,0 +1,1 @@
+"""The page and the routes of the server."""
