@@ -100,7 +100,7 @@ def search_page(app: Longview, workers: Workers, streams: ActiveStreams, page: g
             yield update
 
     async def answer_updates(asked_id: str) -> AsyncIterator[tuple[Any, Any, Any, Any]]:
-        """Render an answer until it has ended: it goes on without this page."""
+        """Render an answer until it has ended: it continues without this page."""
         shown: AnswerState | None = None
         while True:
             state = workers.answers.state(asked_id)

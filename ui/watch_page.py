@@ -135,7 +135,7 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
             yield update
 
     async def conversation_updates(entry: VideoEntry, asked_id: str = "") -> AsyncIterator[tuple[Any, Any, Any]]:
-        """Render the conversation until no answer about a video waits or runs: the answers go on without this page.
+        """Render the conversation until no answer about a video waits or runs: the answers continue without this page.
 
         `asked_id`: id of the answer that this page has asked for, which is shown also if it is in no conversation.
         """

@@ -85,7 +85,7 @@ function longviewShowEnd() {
   longviewRememberSections();
   longviewClick('longview-jobs-ended');
 }
-// An answer goes on whatever the page does. The page follows it once at a time, and looks again at the end if something changed.
+// An answer continues whatever the page does. The page follows it once at a time, and looks again at the end if something changed.
 let longviewFollowing = false;
 let longviewHasChanged = false;
 listen('conversation', ({ video_id: id }) => {

@@ -321,6 +321,7 @@ _RULES: dict[str, Rule] = {
     "crashes": _count,
     "done_s": _time_s,
     "duration_s": _time_s,
+    "position_s": _time_s,
     "end_s": _time_s,
     "error_code": _text(MAX_NAME_CHARS, _ERROR_CODE),
     "evidence": _citations,

@@ -49,7 +49,7 @@ def test_remove_says_what_it_frees_and_is_undone(library: Library, shell: Shell)
         "undo_until": library.removals.find().undo_until,
     }
     assert shell.call("remove", str(other.path))["upload_bytes"] == 0
-    assert shell.call("list") == {"videos": []} and shell.call("search", "circle")["moments"] == []
+    assert shell.call("list")["videos"] == [] and shell.call("search", "circle")["moments"] == []
     for words in (("caption", upload.video_id), ("versions", upload.video_id), ("remove", upload.video_id)):
         assert shell.call(*words, code=1)["error"]["code"] == "unknown_video"
     assert shell.call("remove", "--undo")["video_id"] == other.video_id

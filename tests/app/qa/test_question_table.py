@@ -142,8 +142,8 @@ def test_library_is_asked_without_a_topic(app: Longview, videos: dict[str, Video
     answer = app.ask([], "List all prices.").result()
     assert {citation.video_id for citation in answer.citations} == {videos[name].video_id for name in (INTERVIEW, SLIDES)}
     page = markdown.quotes(answer.text, [(item.span, item.video_id) for item in answer.citations])
-    assert f"[0:00:12.0 – 0:00:14.8](/?video={videos[INTERVIEW].video_id}&t=12.000)" in page
-    assert f"[0:02:00.0 – 0:03:00.0](/?video={videos[SLIDES].video_id}&t=120.000)" in page
+    assert f"[0:00:12.0 – 0:00:14.8](/watch?video={videos[INTERVIEW].video_id}&t=12.000)" in page
+    assert f"[0:02:00.0 – 0:03:00.0](/watch?video={videos[SLIDES].video_id}&t=120.000)" in page
 
 
 @pytest.mark.parametrize("question", ["the of a", "What is it?", "그것은 무엇인가요?"])
