@@ -290,7 +290,12 @@ def test_an_upload_is_not_read_again_if_its_parts_came_in_order(
 ) -> None:
     numbers: list[int] = []
     read_part = UploadFiles.read_part
-    monkeypatch.setattr(UploadFiles, "read_part", lambda self, number: numbers.append(number) or read_part(self, number))
+
+    def noted(upload: UploadFiles, number: int) -> bytes:
+        numbers.append(number)
+        return read_part(upload, number)
+
+    monkeypatch.setattr(UploadFiles, "read_part", noted)
     upload = server.begin(content)
     server.send(upload.upload_id, content, 1, 0, 2, 3, 4, 5)
     assert server.complete(upload.upload_id).sha256 == hashlib.sha256(content).hexdigest()
