@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import signal
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -382,6 +383,27 @@ def test_a_page_pauses_cancels_and_states_why_a_file_failed(browser: Browser, tm
         page.wait_for_function("async () => (await window.uploader.unfinished()).length === 0")
         assert page.evaluate("() => window.uploader.items.length") == 2
         page.close()
+
+
+@needs_browser
+def test_a_page_does_not_mix_two_files_that_look_the_same(browser: Browser, tmp_path: Path) -> None:
+    video = padded_video(tmp_path / "a.mp4", SIZE_BYTES)
+    with running_server(tmp_path / "library", script=SERVE_SMALL_PARTS) as server:
+        page = open_page(browser, server)
+        other_part = parts_of(video.read_bytes(), PAGE_PART_BYTES)[2][::-1]
+
+        def send_other_bytes_first(route: Route) -> None:
+            headers = {CLIENT_HEADER: "1"} | digest_header(other_part)
+            request = urllib.request.Request(route.request.url, other_part, headers, method="PUT")
+            assert server.send(request)[0] in (204, 409)
+            route.continue_()
+
+        page.route("**/parts/2", send_other_bytes_first)
+        add_files(page, video)
+        item = wait_for(page, "item.state === 'done' || item.state === 'failed'")
+        assert item["state"] == "failed" and "has changed since its upload was begun" in item["sentence"]
+        page.close()
+    assert stored_uploads(tmp_path / "library") == []
 
 
 @needs_browser
