@@ -1,5 +1,5 @@
 // Uploads of files in parts; the server is `ui/routes/uploads.py`. The page remembers nothing: the server finds the unfinished
-// upload of a file again, and states which parts it has. All texts are those of the server, or of the catalogue that is passed in.
+// upload of a file again, and states which parts it has. All texts are the server's, or those that are passed in.
 
 import { LostConnection, Refusal, pauseFor, putPart, requestJson } from './upload_requests.js';
 
@@ -107,7 +107,8 @@ export class Uploader extends EventTarget {
     }
     const item = {
       id: ++this.#lastId, file, options, uploadId: null, partBytes: 0, missing: [], storedBytes: 0, underway: new Map(),
-      samples: [], state: 'waiting', sentence: '', job: null, sha256: null, alreadyThere: false, isActive: false, controller: null, shownAt: 0,
+      samples: [], state: 'waiting', sentence: '', job: null, sha256: null, alreadyThere: false,
+      isActive: false, controller: null, shownAt: 0,
     };
     this.#items.push(item);
     this.#show(item);
