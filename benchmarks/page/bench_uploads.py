@@ -32,7 +32,7 @@ BLOCK_BYTES = 8 << 20
 PARTS_AT_ONCE = 2
 HEADER_BYTES = 8
 REST_S = 8.0
-"""Time before each measurement, in seconds. A virtual machine may return memory that was freed to its host within a few seconds, and
+"""Time before each measurement, in seconds. A virtual machine may return freed memory to its host within a few seconds, and
 to get it again takes up to 8 s of CPU time per GB of a file that is written: each step pays for it, or none."""
 PORT = re.compile(r":(\d{1,5})\s*+$")
 

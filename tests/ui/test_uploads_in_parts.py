@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import signal
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -248,7 +249,22 @@ ADD = """async () => {
   const input = document.querySelector('#test-file');
   return await window.uploader.add(input.files, { options: { sources: ['speech'] } });
 }"""
-SIZE_BYTES = 5 * part_uploads.PART_BYTES + 4321
+DROP = """() => {
+  document.body.style.height = '400px';
+  document.addEventListener('dragover', (event) => event.preventDefault());
+  document.addEventListener('drop', async (event) => {
+    event.preventDefault();
+    window.dropped = await window.uploader.add(event.dataTransfer);
+  });
+}"""
+PAGE_PART_BYTES = 1 << 20
+SERVE_SMALL_PARTS = f"""
+from longview.app.serving import part_uploads
+part_uploads.PART_BYTES = {PAGE_PART_BYTES}
+from longview.app.__main__ import main
+main()
+"""
+SIZE_BYTES = 5 * PAGE_PART_BYTES + 4321
 
 
 def open_page(browser: Browser, server: Server) -> Page:
@@ -284,7 +300,7 @@ def test_a_page_resumes_after_three_cuts_and_a_reload(browser: Browser, tmp_path
     text.write_text("no video")
     library = tmp_path / "library"
     sent: list[str] = []
-    with running_server(library) as server:
+    with running_server(library, script=SERVE_SMALL_PARTS) as server:
         page = open_page(browser, server)
         requests: list[int] = []
         lost: list[int] = []
@@ -318,7 +334,7 @@ def test_a_page_resumes_after_three_cuts_and_a_reload(browser: Browser, tmp_path
         assert 0 < listed["received_bytes"] < SIZE_BYTES
         server.process.send_signal(signal.SIGKILL)
         server.process.wait(20)
-    with running_server(library) as server:
+    with running_server(library, script=SERVE_SMALL_PARTS) as server:
         page = open_page(browser, server)
         assert page.evaluate("async () => (await window.uploader.unfinished()).length") == 1
         page.on("request", lambda request: sent.append(request.url) if "/parts/" in request.url else None)
@@ -346,11 +362,11 @@ def test_a_page_pauses_cancels_and_states_why_a_file_failed(browser: Browser, tm
     video = padded_video(tmp_path / "a.mp4", SIZE_BYTES)
     broken = tmp_path / "b.mp4"
     broken.write_bytes(b"no video")
-    with running_server(tmp_path / "library") as server:
+    with running_server(tmp_path / "library", script=SERVE_SMALL_PARTS) as server:
         page = open_page(browser, server)
         page.route("**/parts/3", lambda route: None)
         assert add_files(page, video, broken)["ids"] == [1, 2]
-        wait_for(page, "item.sent >= 3 * 8388608")
+        wait_for(page, "item.sent >= 3 * 1048576")
         page.evaluate("() => window.uploader.pause(1)")
         assert wait_for(page, "item.state === 'paused'")["sentence"] == ""
         # The next file does not wait for the one that is paused.
@@ -367,3 +383,47 @@ def test_a_page_pauses_cancels_and_states_why_a_file_failed(browser: Browser, tm
         page.wait_for_function("async () => (await window.uploader.unfinished()).length === 0")
         assert page.evaluate("() => window.uploader.items.length") == 2
         page.close()
+
+
+@needs_browser
+def test_a_page_does_not_mix_two_files_that_look_the_same(browser: Browser, tmp_path: Path) -> None:
+    video = padded_video(tmp_path / "a.mp4", SIZE_BYTES)
+    with running_server(tmp_path / "library", script=SERVE_SMALL_PARTS) as server:
+        page = open_page(browser, server)
+        other_part = parts_of(video.read_bytes(), PAGE_PART_BYTES)[2][::-1]
+
+        def send_other_bytes_first(route: Route) -> None:
+            headers = {CLIENT_HEADER: "1"} | digest_header(other_part)
+            request = urllib.request.Request(route.request.url, other_part, headers, method="PUT")
+            assert server.send(request)[0] in (204, 409)
+            route.continue_()
+
+        page.route("**/parts/2", send_other_bytes_first)
+        add_files(page, video)
+        item = wait_for(page, "item.state === 'done' || item.state === 'failed'")
+        assert item["state"] == "failed" and "has changed since its upload was begun" in item["sentence"]
+        page.close()
+    assert stored_uploads(tmp_path / "library") == []
+
+
+@needs_browser
+def test_the_videos_of_a_dropped_folder_are_uploaded_and_other_files_counted(browser: Browser, tmp_path: Path) -> None:
+    folder = tmp_path / "holiday"
+    (folder / "day 2").mkdir(parents=True)
+    for number, name in enumerate(("b.mp4", "a.MP4", "day 2/a.mp4")):
+        padded_video(folder / "x.mp4", 20_000, seed=number).rename(folder / name)
+    for name in ("notes.txt", "day 2/.DS_Store"):
+        (folder / name).write_text("no video")
+    with running_server(tmp_path / "library", script=SERVE_SMALL_PARTS) as server:
+        page = open_page(browser, server)
+        page.evaluate(DROP)
+        devtools = page.context.new_cdp_session(page)
+        data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 50, "y": 200, "data": data})
+        page.wait_for_function("() => window.dropped")
+        assert page.evaluate("() => window.dropped") == {"ids": [1, 2, 3], "skipped": 2}
+        assert page.evaluate("() => window.uploader.items.map((item) => item.name)") == ["a.MP4", "b.mp4", "a.mp4"]
+        page.wait_for_function("() => window.uploader.items.every((item) => item.state === 'done')")
+        page.close()
+    assert len(stored_uploads(tmp_path / "library")) == 3

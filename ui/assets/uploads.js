@@ -1,5 +1,5 @@
-// Uploads of files in parts; the server is `ui/routes/uploads.py`. The page remembers nothing: the server finds the unfinished upload
-// of a file again, and states which parts it has. All texts are those of the server, or of the catalogue that is passed in.
+// Uploads of files in parts; the server is `ui/routes/uploads.py`. The page remembers nothing: the server finds the unfinished
+// upload of a file again, and states which parts it has. All texts are the server's, or those that are passed in.
 
 import { LostConnection, Refusal, pauseFor, putPart, requestJson } from './upload_requests.js';
 
@@ -16,8 +16,8 @@ const SPEED_SPAN_MS = 5000;
 const PROGRESS_PERIOD_MS = 200;
 
 // Sends files, one after the other. Events: `change` and `remove`, each with the snapshot of a file in `detail`.
-//   strings: { lost, unreadable, gone, refused }, sentences for: the connection is lost and the upload resumes by itself; the file
-//     cannot be read; the upload is no longer on the server; the server has refused it without a reason.
+//   strings: { lost, unreadable, gone, refused }, sentences for: the connection is lost and the upload resumes by itself;
+//     the file cannot be read; the upload is no longer on the server; the server has refused it without a reason.
 //   suffixes: endings of the names of media files, in lower case.
 export class Uploader extends EventTarget {
   #strings;
@@ -106,8 +106,9 @@ export class Uploader extends EventTarget {
       return same.id;
     }
     const item = {
-      id: ++this.#lastId, file, options, uploadId: null, partBytes: 0, missing: [], storedBytes: 0, underway: new Map(), samples: [],
-      state: 'waiting', sentence: '', job: null, sha256: null, alreadyThere: false, isActive: false, controller: null, shownAt: 0,
+      id: ++this.#lastId, file, options, uploadId: null, partBytes: 0, missing: [], storedBytes: 0, underway: new Map(),
+      samples: [], state: 'waiting', sentence: '', job: null, sha256: null, alreadyThere: false,
+      isActive: false, controller: null, shownAt: 0,
     };
     this.#items.push(item);
     this.#show(item);
@@ -195,7 +196,9 @@ export class Uploader extends EventTarget {
     let damages = 0;
     let isRepeated = false;
     const send = async () => {
-      if (isRepeated && (await this.#isStored(item, number, signal))) return;
+      // The part may have arrived, and only the answer was lost.
+      const stored = isRepeated ? (await this.#upload(item, signal)).received : [];
+      if (stored.some(([first, last]) => first <= number && number <= last)) return;
       isRepeated = true;
       const progress = (bytes) => {
         item.underway.set(number, Math.min(bytes, data.byteLength));
@@ -206,8 +209,8 @@ export class Uploader extends EventTarget {
       } catch (error) {
         item.underway.delete(number);
         if (error.code === 'upload_damaged' && ++damages < MAX_DAMAGES) return send();
-        // Another page may have completed it.
-        if (error.code === 'upload_conflict' && (await this.#isStored(item, number, signal))) return;
+        // Another page may have completed it. Otherwise the file has changed since it was begun.
+        if (error.code === 'upload_conflict' && (await this.#upload(item, signal)).status === 'done') return;
         throw error;
       }
     };
@@ -217,10 +220,9 @@ export class Uploader extends EventTarget {
     this.#showProgress(item);
   }
 
-  // Whether the server has a part; its answer may have been lost.
-  async #isStored(item, number, signal) {
-    const upload = await this.#request('GET', `/${item.uploadId}`, undefined, signal);
-    return upload.received.some(([first, last]) => first <= number && number <= last);
+  // What the server has of a file.
+  #upload(item, signal) {
+    return this.#request('GET', `/${item.uploadId}`, undefined, signal);
   }
 
   async #complete(item, signal, damages) {
@@ -231,8 +233,7 @@ export class Uploader extends EventTarget {
       this.#end(item, 'done');
     } catch (error) {
       if (!['upload_damaged', 'upload_incomplete'].includes(error.code) || damages >= MAX_DAMAGES) throw error;
-      const request = () => this.#request('GET', `/${item.uploadId}`, undefined, signal);
-      const upload = await this.#insist(item, signal, request).catch((reason) => {
+      const upload = await this.#insist(item, signal, () => this.#upload(item, signal)).catch((reason) => {
         // Of a file that was damaged as a whole nothing stays, and its sentence says more.
         throw reason.status === 404 ? error : reason;
       });

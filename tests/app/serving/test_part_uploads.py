@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -291,16 +292,37 @@ def test_an_upload_is_not_read_again_if_its_parts_came_in_order(
     numbers: list[int] = []
     read_part = UploadFiles.read_part
 
-    def note(files: UploadFiles, number: int) -> bytes:
+    def noted(upload: UploadFiles, number: int) -> bytes:
         numbers.append(number)
-        return read_part(files, number)
+        return read_part(upload, number)
 
-    monkeypatch.setattr(UploadFiles, "read_part", note)
+    monkeypatch.setattr(UploadFiles, "read_part", noted)
     upload = server.begin(content)
     server.send(upload.upload_id, content, 1, 0, 2, 3, 4, 5)
     assert server.complete(upload.upload_id).sha256 == hashlib.sha256(content).hexdigest()
     # Only what came too early.
     assert numbers == [1]
+
+
+def test_an_upload_can_be_given_up_while_it_is_checked(server: Server, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload = server.begin(content)
+    server.send(upload.upload_id, content)
+    server.start()
+    is_reading, read_part = threading.Event(), UploadFiles.read_part
+
+    def read_slowly(upload: UploadFiles, number: int) -> bytes:
+        is_reading.set()
+        time.sleep(0.3)
+        return read_part(upload, number)
+
+    monkeypatch.setattr(UploadFiles, "read_part", read_slowly)
+    with ThreadPoolExecutor(1) as client:
+        completion = client.submit(server.complete, upload.upload_id)
+        assert is_reading.wait(10)
+        server.uploads.give_up(upload.upload_id)
+        with pytest.raises(UnknownUpload, match="was given up"):
+            completion.result()
+    assert file_names(unfinished_folder(server.library)) == [] and server.workers.jobs() == ()
 
 
 def test_settings_bound_the_size(tmp_path: Path) -> None:
