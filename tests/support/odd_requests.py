@@ -101,7 +101,11 @@ async def send(app: Any, request: OddRequest) -> Reply:
         nonlocal status, reply_headers
         if message["type"] == "http.response.start":
             status = message["status"]
-            reply_headers = {name.decode().lower(): value.decode("latin-1") for name, value in message["headers"]}
+            reply_headers = {}
+            for name, value in message["headers"]:
+                # A header that is there twice counts as one with both values.
+                before = reply_headers.get(name.decode().lower())
+                reply_headers[name.decode().lower()] = ", ".join(filter(None, (before, value.decode("latin-1"))))
             if reply_headers.get("content-type", "").startswith("text/event-stream"):
                 asyncio.get_running_loop().call_later(STREAM_S, has_ended.set)
         else:
