@@ -86,7 +86,8 @@ async def send(app: Any, request: OddRequest) -> Reply:
         "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()],
         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "state": {},
     }  # fmt: skip
-    status, reply_headers, parts = 0, {}, []
+    status, parts = 0, list[bytes]()
+    reply_headers: dict[str, str] = {}
     is_sent, has_ended = False, asyncio.Event()
 
     async def receive() -> dict[str, Any]:

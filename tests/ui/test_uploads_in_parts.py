@@ -328,6 +328,8 @@ def test_a_page_resumes_after_three_cuts_and_a_reload(browser: Browser, tmp_path
         wait_for(page, "item.sentence === 'LOST'")
         states = page.evaluate("() => window.states.map((state) => state.state)")
         assert "waiting" in states and "sending" in states
+        # Nothing more must arrive while the page is being closed.
+        page.context.set_offline(True)
         page.unroute_all(behavior="ignoreErrors")
         page.close()
         (listed,) = json.loads(server.get(UPLOADS)[1])["uploads"]
