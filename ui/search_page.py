@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.service import Longview
-from longview.app.serving.running_answers import LIBRARY, MAX_UNFINISHED, AnswerState
+from longview.app.serving.running_answers import MAX_UNFINISHED, AnswerState
 from longview.app.serving.workers import Workers
 from longview.app.streams import Done
 from longview.core.progress import Cancelled, ProgressReport
@@ -131,8 +131,8 @@ def search_page(app: Longview, workers: Workers, streams: ActiveStreams, page: g
             content = markdown.plain_answer(result.text, [item.span for item in result.citations])
         return markdown.thoughts(result.thoughts) + content, cards
 
-    def on_stop() -> dict[str, Any]:
-        workers.answers.stop(LIBRARY)
+    def on_stop(asked_id: str) -> dict[str, Any]:
+        workers.answers.stop_answer(asked_id)
         return gr.update(**IDLE)
 
     def on_load_query(request: gr.Request) -> Any:
@@ -158,4 +158,4 @@ def search_page(app: Longview, workers: Workers, streams: ActiveStreams, page: g
     question.submit(on_ask, question, answered, api_name="ask_library", **following)
     page.load(on_load_answer, None, answered, api_visibility="private", **following)
     answer_id.change(None, answer_id, None, js="id => longviewAsked(id)")
-    question.stop(on_stop, None, question, api_visibility="private", queue=False)
+    question.stop(on_stop, answer_id, question, api_visibility="private", queue=False)

@@ -125,8 +125,15 @@ class RunningAnswers:
         return tuple(state for state in states if state.video_id == video_id and state.is_unfinished)
 
     def stop(self, video_id: str) -> None:
-        """Stop all answers about a video, or about the library."""
+        """Stop all answers about a video."""
         for answer in self._of_video(video_id):
+            answer.progress.cancel()
+
+    def stop_answer(self, answer_id: str) -> None:
+        """Stop one answer; nothing if it has ended."""
+        with self._lock:
+            answer = self._answers.get(answer_id)
+        if answer and answer.state.is_unfinished:
             answer.progress.cancel()
 
     def _of_video(self, video_id: str) -> list[_Answer]:
