@@ -48,7 +48,7 @@ def _photograph(server: Server, target: Path) -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": WIDTH_PX, "height": HEIGHT_PX})
         page.set_default_timeout(TIMEOUT_MS)
-        page.goto(f"{server.url}/?t={SHOWN_S}")
+        page.goto(f"{server.url}/watch?t={SHOWN_S}")
         page.wait_for_selector(".captions tr")
         page.get_by_label("Question", exact=True).fill(QUESTION)
         page.keyboard.press("Enter")
