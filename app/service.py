@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from longview.indexing.records.job import QueuedJob
     from longview.model.engine.base import ChatTurn
     from longview.model.engine.checkpoints.checkpoints import Checkpoint
+    from longview.video.thumbnails import Sprite
 
 log = logging.getLogger(__name__)
 
@@ -259,6 +260,10 @@ class Longview:
     def thumbnail(self, video_id: str, time_s: float) -> Path:
         """Return the picture of a video at a time; see `MediaStore.thumbnail`."""
         return self.parts.media.thumbnail(video_id, time_s)
+
+    def sprite(self, entry: VideoEntry) -> "tuple[Path, Sprite]":
+        """Return small pictures over a whole video in one image, and what they show; see `MediaStore.sprite`."""
+        return self.parts.media.sprite(entry)
 
     def poster(self, entry: VideoEntry) -> Path | None:
         """Return a picture that stands for a video; None if it has sound only."""

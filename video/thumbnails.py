@@ -3,6 +3,8 @@
 They come from the decoder, which selects the frame that is on screen at a time and reports undecodable spans.
 """
 
+import math
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -18,6 +20,10 @@ from longview.video.probing.probe import VideoInfo, require_frames
 
 SHEET_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 """Image format of a contact sheet, by the suffix of its file name."""
+MAX_SPRITE_PICTURES, SPRITE_COLUMNS, SPRITE_WIDTH_PX = 100, 10, 160
+"""Maximum number of pictures of a sprite, those in a row, and the width of each, in pixels."""
+MIN_SPRITE_PERIOD_S = 1.0
+"""Minimum time between two of them, in seconds."""
 MAX_HEIGHT_FACTOR = 4
 """Maximum height of a thumbnail, in widths: a file of 20 KB can declare a video of 2x4000 pixels."""
 
@@ -37,6 +43,44 @@ def thumbnail(decoder: Decoder, video: VideoInfo, time_s: float, target: Path, *
         image = _frame_at(decoder, video, 0.0, width)
     _write_image(image, target, "JPEG", quality=85)
     return target
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """Small pictures of a video in one image, from left to right and from top to bottom."""
+
+    times_s: tuple[float, ...]
+    """The time of each picture, in seconds, in order."""
+    columns: int
+    width: int
+    """Width of a picture, in pixels."""
+    height: int
+
+
+def write_sprite(decoder: Decoder, video: VideoInfo, target: Path) -> Sprite:
+    """Write small pictures over the whole video into one JPEG file. They are key frames, which are decoded quickly.
+
+    Raises:
+        NoFrames: the file has only sound. UnreadableVideo: no frame can be decoded.
+    """
+    require_frames(video)
+    count = max(1, min(MAX_SPRITE_PICTURES, round(video.duration_s / MIN_SPRITE_PERIOD_S)))
+    wanted_s = [(number + 0.5) * video.duration_s / count for number in range(count)]
+    times_s = sorted(set(decoder.key_times(video, wanted_s))) or [0.0]
+    width, height = _image_size(video, SPRITE_WIDTH_PX)
+    pictures = [
+        (time_s, frame)
+        for chunk in decoder.frames_played_at(video, times_s, height, width)
+        for time_s, frame in zip(chunk.times_s, chunk.frames, strict=True)
+    ]
+    if not pictures:
+        raise UnreadableVideo(f"No picture of {video.path.name} can be decoded.")
+    columns = min(SPRITE_COLUMNS, len(pictures))
+    sheet = Image.new("RGB", (columns * width, math.ceil(len(pictures) / columns) * height))
+    for number, (_, frame) in enumerate(pictures):
+        sheet.paste(Image.fromarray(frame), (number % columns * width, number // columns * height))
+    _write_image(sheet, target, "JPEG", quality=70)
+    return Sprite(tuple(float(time_s) for time_s, _ in pictures), columns, width, height)
 
 
 def _write_image(image: Image.Image, target: Path, image_format: str, **options: int) -> None:

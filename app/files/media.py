@@ -4,12 +4,13 @@
 """
 
 import errno
+import json
 import os
 import shutil
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ from longview.video.probing.guard import Limits, check_path
 if TYPE_CHECKING:
     from longview.video.decoding.decoder import Decoder
     from longview.video.probing.probe import VideoInfo
+    from longview.video.thumbnails import Sprite
 
 COPY_BLOCK_BYTES = 1 << 22
 
@@ -317,6 +319,31 @@ class MediaStore:
                 thumbnail(self._decoder, video, inside_s, target)
         self._caches.note_write(target)
         return target
+
+    def sprite(self, entry: VideoEntry) -> "tuple[Path, Sprite]":
+        """Return small pictures over a whole video in one JPEG, and what they show.
+
+        Raises:
+            NoSpace: the disk is full. NoFrames: the file has only sound.
+        """
+        from longview.video.thumbnails import Sprite, write_sprite
+
+        folder = self._library.folder / THUMBNAILS
+        picture, facts = (folder / f"{require_id(entry.video_id)}-sprite{suffix}" for suffix in (".jpg", ".json"))
+        with self._thumbnail_lock:
+            with suppress(OSError, ValueError, TypeError):
+                fields = json.loads(facts.read_text(encoding="utf-8"))
+                if picture.exists():
+                    self._caches.note_use(picture)
+                    return picture, Sprite(**fields | {"times_s": tuple(fields["times_s"])})
+            video = self.probe(entry)
+            with write_errors(picture):
+                create_folder(folder)
+                sprite = write_sprite(self._decoder, video, picture)
+                with atomic_write(facts) as temporary_path:
+                    temporary_path.write_text(json.dumps(asdict(sprite)), encoding="utf-8")
+        self._caches.note_write(picture)
+        return picture, sprite
 
     def delete_derived(self, video_id: str) -> int:
         """Delete the thumbnails and the browser copy of a video; return their size in bytes."""

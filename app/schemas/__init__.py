@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         ChaptersDocument,
         EventOut,
         SegmentOut,
+        SpriteDocument,
         SubtitlesDocument,
         TranscriptDocument,
         VersionOut,
@@ -135,6 +136,7 @@ __all__ = [
     "SourceOut",
     "SourceStateOut",
     "SpanOut",
+    "SpriteDocument",
     "SubtitlesDocument",
     "TrackOut",
     "TranscriptDocument",
@@ -181,7 +183,7 @@ __getattr__ = lazy_names(
             "CostOut", "CostsOut", "FramePlanOut", "PlanDocument", "PlannedSourceOut", "PlanOut", "WindowOut",
         ),
         "longview.app.schemas.tracks": (
-            "CaptionDocument", "ChapterOut", "ChaptersDocument", "EventOut", "SegmentOut", "SubtitlesDocument",
+            "CaptionDocument", "ChapterOut", "ChaptersDocument", "EventOut", "SegmentOut", "SpriteDocument", "SubtitlesDocument",
             "TranscriptDocument", "VersionOut", "VersionsDocument", "WordOut",
         ),
         "longview.app.schemas.uploads": (

@@ -67,6 +67,17 @@ class ChaptersDocument(BaseModel):
         )
 
 
+class SpriteDocument(BaseModel):
+    """The document of the small pictures of a video, which are in one image from left to right and from top to bottom."""
+
+    video_id: str
+    times_s: list[float]
+    columns: int
+    width: int
+    """Width of a picture, in pixels."""
+    height: int
+
+
 class WordOut(SpanOut):
     """A spoken word."""
 
