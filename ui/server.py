@@ -1,6 +1,7 @@
 """The web server: the page, and the media, thumbnails and exports that it refers to. It listens on this machine only."""
 
 import os
+import warnings
 from dataclasses import replace
 from typing import Annotated
 
@@ -134,19 +135,22 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
     web.add_middleware(CheckedInputs, page=page, own_paths=own_paths)
     # This prevents DNS rebinding: the page of another site cannot reach this server under that site's name.
     web.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
-    gr.mount_gradio_app(
-        web,
-        page,
-        path="/",
-        theme=THEME,
-        css_paths=ASSETS / "style.css",
-        max_file_size=app.settings.max_upload_bytes,
-        footer_links=[],
-        i18n=gr.I18n(**{language: {"common.complete": text} for language, text in COMPLETE.items()}),
-        ssr_mode=False,
-        run_history=False,
-        enable_monitoring=False,
-        show_error=True,
-    )
+    with warnings.catch_warnings():
+        # It says that Gradio does without what is switched off here.
+        warnings.filterwarnings("ignore", message="SSR mode is not supported")
+        gr.mount_gradio_app(
+            web,
+            page,
+            path="/",
+            theme=THEME,
+            css_paths=ASSETS / "style.css",
+            max_file_size=app.settings.max_upload_bytes,
+            footer_links=[],
+            i18n=gr.I18n(**{language: {"common.complete": text} for language, text in COMPLETE.items()}),
+            ssr_mode=False,
+            run_history=False,
+            enable_monitoring=False,
+            show_error=True,
+        )
     # Outside of everything else, so that errors have its headers, too.
     return OwnSiteOnly(web)
