@@ -6,7 +6,7 @@ import { Uploader } from './uploads.js';
 
 // The server writes the suffixes of files that it takes into the page.
 const suffixes = document.querySelector('meta[name=longview-suffixes]')?.content.split(' ') ?? [];
-const SENTENCES = ['lost', 'unreadable', 'empty', 'damaged', 'gone', 'refused'];
+const SENTENCES = ['lost', 'unreadable', 'gone', 'refused'];
 export const uploader = new Uploader({ suffixes, strings: Object.fromEntries(SENTENCES.map((name) => [name, text(`upload.${name}`)])) });
 
 // Send files, or what was dropped; the server adds them to its queue.
@@ -16,7 +16,7 @@ export async function addFiles(files, options = {}) {
 }
 
 // Add a file or a folder of the machine to the queue.
-export async function addPath(path, options = {}) {
+async function addPath(path, options = {}) {
   const { jobs, refused } = await post('/v1/jobs', { path, ...options });
   if (jobs.length) toast(jobs.length === 1 ? text('library.added', { title: jobs[0].title }) : text('library.added.many', { count: jobs.length }));
   if (refused.length) toast(refused.slice(0, 3).join(' '));

@@ -4,7 +4,7 @@ import { element, shadow, toast } from './dom.js';
 import { listen } from './events.js';
 import { clock, duration, percent } from './format.js';
 import { hasText, text } from './strings.js';
-import { addFiles, addPath, pickers } from './adding.js';
+import { pickers } from './adding.js';
 
 const PAGE = 120;
 const CARD = { minWidth: 220, textHeight: 92, gap: 16 };
@@ -435,5 +435,3 @@ function stateText(state) {
 }
 
 customElements.define('longview-library', Library);
-
-export { addFiles, addPath };

@@ -140,7 +140,6 @@ function updateRow(row, job) {
 }
 
 function stateText(job) {
-  if (job.request) return text(`queue.request.${job.request}`);
   const share = job.status === 'running' ? percent(job.fraction) : '';
   return [[text(`queue.status.${job.status}`), share].join(' ').trim(), job.detail].filter(Boolean).join(' · ');
 }
