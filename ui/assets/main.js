@@ -2,9 +2,9 @@
 import './queue.js';
 import './library.js';
 import './uploading.js';
-import { element, shadow } from './dom.js';
+import { element, shadow, toast } from './dom.js';
 import { listen, start } from './events.js';
-import { addFiles } from './adding.js';
+import { addFiles, addPath } from './adding.js';
 import { text } from './strings.js';
 import './watch.js';
 import './search.js';
@@ -44,5 +44,14 @@ window.addEventListener('drop', (event) => {
   document.documentElement.classList.remove('longview-dropping');
   addFiles(event.dataTransfer);
 }, true);
+
+// A path that is pasted outside of a field is added to the queue.
+document.addEventListener('paste', (event) => {
+  const pasted = event.clipboardData?.getData('text/plain').trim() ?? '';
+  const isField = event.composedPath().some((node) => node.matches?.('input, textarea, [contenteditable]'));
+  if (isField || !/^(\/|~\/|[A-Za-z]:[\\/])/.test(pasted) || pasted.includes('\n')) return;
+  event.preventDefault();
+  addPath(pasted).catch((error) => toast(error.message));
+});
 
 start();

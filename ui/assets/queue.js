@@ -14,6 +14,7 @@ const ACTIONS = {
 const RANKS = { running: 0, failed: 1, paused: 1, waiting: 2 };
 const ENDED = new Set(['done', 'cancelled']);
 const MAX_ROWS = 100;
+const MAX_ENDED = 20;
 
 class Queue extends HTMLElement {
   #jobs = new Map();
@@ -28,7 +29,8 @@ class Queue extends HTMLElement {
     this.counts = element('span', { class: 'counts' });
     this.list = element('ul', { class: 'rows' });
     this.bar = element('div', { class: 'bar', hidden: true }, element('span'));
-    this.drawer = element('details', { class: 'queue', hidden: true }, element('summary', { role: 'status' }, this.line, this.counts), this.bar, this.list);
+    this.ended = element('details', { class: 'ended', hidden: true }, element('summary'), element('div', { role: 'list' }));
+    this.drawer = element('details', { class: 'queue', hidden: true }, element('summary', { role: 'status' }, this.line, this.counts), this.bar, this.list, this.ended);
     root.append(this.drawer);
     this.list.addEventListener('click', (event) => this.#act(event.target.closest('button[data-action]')));
     listen('jobs', (change) => this.#apply(change));
@@ -65,9 +67,22 @@ class Queue extends HTMLElement {
     if (running) this.bar.firstChild.style.width = percent(running.fraction).replace(' ', '');
     const counts = ['waiting', 'paused', 'failed'].map((status) => [status, jobs.filter((job) => job.status === status).length]);
     this.counts.textContent = counts.filter(([, count]) => count).map(([status, count]) => text(`queue.${status}`, { count })).join(' · ');
-    this.drawer.hidden = !jobs.length && !this.#lastEnded && !this.#preparations.length;
+    this.drawer.hidden = !this.#jobs.size && !this.#preparations.length;
     this.#drawRows(jobs.slice(0, MAX_ROWS));
+    this.#drawEnded();
     this.dispatchEvent(new CustomEvent('drawn', { bubbles: true, composed: true }));
+  }
+
+  // What has ended lately, and why.
+  #drawEnded() {
+    const jobs = [...this.#jobs.values()].filter((job) => ENDED.has(job.status));
+    jobs.sort((a, b) => b.changed_at.localeCompare(a.changed_at) || b.job_id - a.job_id);
+    this.ended.hidden = !jobs.length;
+    this.ended.firstChild.textContent = text('queue.ended', { count: jobs.length });
+    this.ended.lastChild.replaceChildren(...jobs.slice(0, MAX_ENDED).map((job) => {
+      const title = job.video_id && job.status === 'done' ? element('a', { href: `/watch?video=${encodeURIComponent(job.video_id)}`, text: job.title }) : job.title;
+      return element('div', { role: 'listitem' }, element('b', {}, title), ' ', [text(`queue.status.${job.status}`), job.reason].filter(Boolean).join(' · '));
+    }));
   }
 
   // Rows and buttons stay while their texts change, so that a press and its release are one click and the focus is kept.

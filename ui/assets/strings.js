@@ -64,6 +64,7 @@ const ENGLISH = {
   'queue.paused': '{count} paused',
   'queue.failed': '{count} failed',
   'queue.done': '{title}: done.',
+  'queue.ended': 'Ended: {count}',
   'queue.ended.failed': '{title} failed. {reason}',
   'queue.done.reason': '{title}: done. {reason}',
   'queue.status.waiting': 'waiting',
