@@ -40,7 +40,7 @@ STREAM_ROUTE = re.compile(r"/gradio_api/(queue/data|call/[^/]+/[^/]+)/?")
 """Routes that send the events of a session."""
 JOIN_ROUTE = "/gradio_api/queue/join"
 GRADIO_ROUTES = re.compile(
-    r"/|/(watch|search)/?|/(config|theme\.css|manifest\.json|favicon\.ico|robots\.txt|pwa_icon|(assets|static|svelte)/.*)"
+    r"/|/(watch|search)|/(config|theme\.css|manifest\.json|favicon\.ico|robots\.txt|pwa_icon|(assets|static|svelte)/.*)"
     r"|/gradio_api/(app_id|cancel|file=.*|heartbeat/[^/]+|info|login_check|queue/(data|join|status)|reset|startup-events|token"
     r"|upload_progress|user|(run|api|call)/[^/]+|call/(?!v2/)[^/]+/[^/]+)/?"
 )

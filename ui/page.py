@@ -13,7 +13,7 @@ from longview.app.serving.workers import Workers
 from longview.ui import render
 from longview.ui.library_page import library_page
 from longview.ui.search_page import search_page
-from longview.ui.streaming import ActiveStreams
+from longview.ui.streaming import ActiveSearches
 from longview.ui.watch_page import watch_page
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ page, show jobs or free the model are not queued, so that they also work on a bu
 
 def build(app: Longview, workers: Workers) -> gr.Blocks:
     """Build the pages over one library."""
-    streams = ActiveStreams()
+    searches = ActiveSearches()
     with gr.Blocks(title="Longview", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
         _shell(app)
         library_page(app, workers)
@@ -38,8 +38,8 @@ def build(app: Longview, workers: Workers) -> gr.Blocks:
         watch_page(app, workers, page)
     with page.route("Search", "/search"):
         _shell(app)
-        search_page(app, workers, streams, page)
-        page.unload(streams.cancel_all)
+        search_page(app, workers, searches, page)
+        page.unload(searches.cancel)
     # Without `api_open=False` clients could bypass the queue and its limit.
     page.queue(max_size=MAX_WAITING_REQUESTS, api_open=False)
     _keep_queue_alive(page)

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from longview.ui.access import PAGES
@@ -28,6 +30,16 @@ def page_head() -> str:
             f'<script type="module" src="{ASSETS_ROUTE}/main.js"></script>',
         )
     )
+
+
+class Assets(StaticFiles):
+    """Scripts and styles, about which browsers ask each time: a new version must not meet modules of an old one."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """See `StaticFiles`."""
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 class PageHead:

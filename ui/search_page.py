@@ -16,14 +16,14 @@ from longview.core.progress import Cancelled, ProgressReport
 from longview.model.tasks.events import PartialResult
 from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
 from longview.ui import markdown, render
-from longview.ui.streaming import ANSWERING, IDLE, ActiveStreams
+from longview.ui.streaming import ANSWERING, IDLE, ActiveSearches
 from longview.ui.toasts import reports_errors, show_warning
 from longview.ui.watch_page import ANSWER_POLL_S, MAX_ID_CHARACTERS
 
 MAX_RESULTS = 24
 
 
-def search_page(app: Longview, workers: Workers, streams: ActiveStreams, page: gr.Blocks) -> None:
+def search_page(app: Longview, workers: Workers, searches: ActiveSearches, page: gr.Blocks) -> None:
     """Build the page inside of a route of Gradio's blocks, `page`."""
     query = gr.Textbox(label="Search what is shown, said and written", submit_btn=True, max_length=MAX_QUESTION_CHARACTERS)
     verify = gr.Checkbox(True, label="Verify captions where this is quick")
@@ -52,12 +52,12 @@ def search_page(app: Longview, workers: Workers, streams: ActiveStreams, page: g
 
     def search(text: str, verify: bool | None, request: gr.Request) -> Iterator[tuple[Any, Any]]:
         # The page shows the results of one search, so a new search ends the verification of the previous one.
-        streams.discard(request, "search")
-        with streams.cancellable(request, "search") as stream:
+        searches.cancel(request)
+        with searches.cancellable(request) as progress:
             has_results = False
             try:
                 without_frames = {entry.video_id for entry in app.videos() if not entry.has_frames}
-                for event in app.search(text, limit=MAX_RESULTS, verify=verify, progress=stream.progress):
+                for event in app.search(text, limit=MAX_RESULTS, verify=verify, progress=progress):
                     match event:
                         case ProgressReport() if not has_results:
                             yield render.progress(event), gr.update(visible=False)

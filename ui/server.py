@@ -9,7 +9,6 @@ import gradio as gr
 from fastapi import FastAPI, HTTPException, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-from fastapi.staticfiles import StaticFiles
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
@@ -22,7 +21,7 @@ from longview.indexing.exports import FORMATS
 from longview.ui.access import HOST, OwnSiteOnly
 from longview.ui.inputs import CheckedInputs
 from longview.ui.page import THEME, build
-from longview.ui.page_head import ASSETS, ASSETS_ROUTE, PageHead
+from longview.ui.page_head import ASSETS, ASSETS_ROUTE, Assets, PageHead
 from longview.ui.request_pace import RequestPace
 from longview.ui.routes.common import MAX_PARAMETER_CHARS, VideoId, require_entry
 from longview.ui.routes.events import events_router
@@ -126,8 +125,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
     )
     for router in routers:
         web.include_router(router)
-    # Names change with no release, so browsers ask each time whether a file is another one.
-    web.mount(ASSETS_ROUTE, StaticFiles(directory=ASSETS))
+    web.mount(ASSETS_ROUTE, Assets(directory=ASSETS))
 
     own_routes = [*web.routes, *(route for router in routers for route in router.routes)]
     own_paths = [route.path_regex for route in own_routes if isinstance(route, Route | Mount)]

@@ -1,11 +1,8 @@
-"""The streams that run for a page, and its Stop button."""
+"""The searches that run for a page."""
 
-import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import gradio as gr
 
@@ -13,83 +10,27 @@ from longview.core.progress import Progress
 
 ANSWERING: dict[str, Any] = {"stop_btn": "Stop"}
 IDLE: dict[str, Any] = {"stop_btn": False}
-STOPPED_REPLY = "Stopped."
-"""Text in place of an answer that the user has stopped."""
+"""The box of a question while it is answered, and otherwise."""
 
 
-Kind = Literal["answer", "search"]
-
-
-@dataclass(eq=False)
-class ActiveStream:
-    """An answer or a search that runs for a page."""
-
-    progress: Progress = field(default_factory=Progress)
-    is_discarded: bool = False
-    """Whether the place of its output belongs to something newer, so that it must output nothing more."""
-
-
-class ActiveStreams:
-    """The answers and searches that run for all pages; each page is identified by its session."""
+class ActiveSearches:
+    """The searches that run for all pages; each page is identified by its session."""
 
     def __init__(self) -> None:
-        self._streams: dict[tuple[str, Kind], list[ActiveStream]] = {}
-        self._replacements: Counter[str] = Counter()
-        self._replaced = threading.Condition()
+        self._searches: dict[str, list[Progress]] = {}
 
     @contextmanager
-    def replacement(self, request: gr.Request) -> Iterator[None]:
-        """Discard the answers of a page and replace its conversation; what is asked meanwhile begins after that.
-
-        A question that is sent right after the conversation was cleared must neither be discarded nor read what was cleared.
-        Enter it from a coroutine: Gradio runs these in the order in which the requests arrive, but not its threads.
-        """
-        session = request.session_hash or ""
-        with self._replaced:
-            self._replacements[session] += 1
+    def cancellable(self, request: gr.Request) -> Iterator[Progress]:
+        """Provide the progress that `cancel` of the same page cancels while the search runs, or even before it begins."""
+        progress = Progress()
+        searches = self._searches.setdefault(request.session_hash or "", [])
+        searches.append(progress)
         try:
-            self.discard(request)
-            yield
+            yield progress
         finally:
-            with self._replaced:
-                self._replacements[session] -= 1
-                if not self._replacements[session]:
-                    del self._replacements[session]
-                self._replaced.notify_all()
+            searches.remove(progress)
 
-    @contextmanager
-    def cancellable(self, request: gr.Request, kind: Kind = "answer") -> Iterator[ActiveStream]:
-        """Provide the stream that `cancel` and `discard` of the same page end while it runs, or even before it begins."""
-        session = request.session_hash or ""
-        stream = ActiveStream()
-        # In one step: a clearing that begins now either finds the stream, or is waited for.
-        with self._replaced:
-            if kind == "answer":
-                self._replaced.wait_for(lambda: session not in self._replacements)
-            streams = self._streams.setdefault((session, kind), [])
-            streams.append(stream)
-        try:
-            yield stream
-        finally:
-            streams.remove(stream)
-
-    def cancel(self, request: gr.Request, kind: Kind = "answer") -> None:
-        """Cancel the answers or the searches of a page."""
-        for stream in self._streams.pop((request.session_hash or "", kind), []):
-            stream.progress.cancel()
-
-    def discard(self, request: gr.Request, kind: Kind = "answer") -> None:
-        """Cancel the answers or the searches of a page, which then output nothing more."""
-        for stream in self._streams.get((request.session_hash or "", kind), []):
-            stream.is_discarded = True
-        self.cancel(request, kind)
-
-    def cancel_all(self, request: gr.Request) -> None:
-        """Cancel all streams of a page. Without it, an abandoned answer would decode its window to the end."""
-        self.cancel(request, "answer")
-        self.cancel(request, "search")
-
-    def stop(self, request: gr.Request) -> dict[str, Any]:
-        """Cancel the answers of a page, and hide its Stop button."""
-        self.cancel(request)
-        return gr.update(**IDLE)
+    def cancel(self, request: gr.Request) -> None:
+        """Cancel the searches of a page. Without it, an abandoned one would verify its results to the end."""
+        for progress in self._searches.pop(request.session_hash or "", []):
+            progress.cancel()

@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.qa.example_questions import examples_for
 from longview.app.service import Longview
-from longview.app.serving.running_answers import MAX_UNFINISHED, AnswerState
+from longview.app.serving.running_answers import MAX_UNFINISHED
 from longview.app.serving.sample import newest_video
 from longview.app.serving.workers import Workers
 from longview.app.text.counts import count_text
@@ -85,7 +85,7 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
         entry = None
         with suppress(LibraryUnusable):
             entry = find_entry(app, wanted_id) if wanted_id else newest_video(app.videos())
-        return [entry.video_id if entry else "", *or_failure(render_updates)]
+        return [entry.video_id if entry else wanted_id or "", *or_failure(render_updates)]
 
     @reports_errors
     def on_select(video_id: str | None) -> list[Any]:
@@ -97,12 +97,16 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
     @reports_errors
     def on_jobs_ended(video_id: str | None, rendered_player: str | None) -> list[Any]:
         def render_updates() -> list[Any]:
+            # The first video of the library is opened as soon as there is something to see.
             entry = find_entry(app, video_id) if video_id else newest_video(app.videos())
             if entry is None:
-                return missing_view(app, workers, video_id) if video_id else [gr.skip()] * len(view)
-            return indexed_view(app, workers, entry, rendered_player)
+                return [gr.skip(), *(missing_view(app, workers, video_id) if video_id else [gr.skip()] * len(view))]
+            return [entry.video_id, *indexed_view(app, workers, entry, rendered_player)]
 
-        return or_failure(render_updates)
+        try:
+            return render_updates()
+        except LibraryUnusable as error:
+            return [gr.skip(), render.failure(str(error)), *[gr.skip()] * (len(view) - 1)]
 
     @reports_errors
     def on_segments_added(video_id: str | None) -> list[Any]:
@@ -143,21 +147,22 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
         def conversation() -> tuple[list[Any], Any]:
             return markdown.history(app.answers(entry)), _undo_update(app, entry)
 
-        stored, undo_update = await run_in_threadpool(conversation)
-        states: tuple[AnswerState, ...] = ()
         shown: list[Any] | None = None
+        known_ids: set[str] | None = None
         while True:
-            before, states = states, workers.answers.unfinished(entry.video_id)
-            if {state.answer_id for state in before} != {state.answer_id for state in states}:
-                # What has ended is in the conversation now.
+            # The states come first: an answer that ends between both is in the conversation.
+            states = workers.answers.unfinished(entry.video_id)
+            asked = workers.answers.state(asked_id) if asked_id else workers.answers.latest_ended(entry.video_id)
+            ids = {state.answer_id for state in states}
+            if ids != known_ids or not states:
                 stored, undo_update = await run_in_threadpool(conversation)
+                known_ids = ids
             messages = [*stored, *(message for state in states for message in markdown.unfinished_answer(state))]
-            asked = workers.answers.state(asked_id) if asked_id else None
             if asked is not None and asked.status in ("failed", "stopped") and not asked.is_discarded:
                 messages += markdown.ended_answer(asked)
             if messages != shown:
                 shown = messages
-                yield gr.update(**(ANSWERING if states else IDLE)), undo_update, messages
+                yield gr.update(**(ANSWERING if states else IDLE)), messages, undo_update
             if not states:
                 return
             await asyncio.sleep(ANSWER_POLL_S)
@@ -168,30 +173,34 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
         return gr.update(**IDLE)
 
     @reports_errors
-    async def on_clear(video_id: str | None) -> tuple[Any, Any, list[Any]]:
-        with workers.answers.clearing(video_id or ""):
+    async def on_clear(video_id: str | None) -> tuple[Any, list[Any], Any]:
+        if not video_id or not is_id(video_id):
+            return clear(None)
+        with workers.answers.clearing(video_id):
             return await run_in_threadpool(clear, video_id)
 
-    def clear(video_id: str | None) -> tuple[Any, Any, list[Any]]:
+    def clear(video_id: str | None) -> tuple[Any, list[Any], Any]:
         entry = find_entry(app, video_id)
         if entry is None:
-            return gr.update(**IDLE), gr.update(visible=False), []
+            return gr.update(**IDLE), [], gr.update(visible=False)
         app.clear_conversation(entry)
-        return gr.update(**IDLE), _undo_update(app, entry), markdown.history(app.answers(entry))
+        return gr.update(**IDLE), markdown.history(app.answers(entry)), _undo_update(app, entry)
 
     @reports_errors
-    async def on_undo_clear(video_id: str | None) -> tuple[Any, Any, list[Any]]:
-        with workers.answers.clearing(video_id or ""):
+    async def on_undo_clear(video_id: str | None) -> tuple[Any, list[Any], Any]:
+        if not video_id or not is_id(video_id):
+            raise toast(NO_VIDEO)
+        with workers.answers.clearing(video_id):
             return await run_in_threadpool(undo_clear, video_id)
 
-    def undo_clear(video_id: str | None) -> tuple[Any, Any, list[Any]]:
+    def undo_clear(video_id: str | None) -> tuple[Any, list[Any], Any]:
         entry = known_entry(app, video_id)
         if entry is None:
             raise toast(NO_VIDEO)
         # Another page may have brought it back already, and shows what this one then shows, too.
         with suppress(NothingCleared):
             app.undo_clearing(entry)
-        return gr.update(**IDLE), _undo_update(app, entry), markdown.history(app.answers(entry))
+        return gr.update(**IDLE), markdown.history(app.answers(entry)), _undo_update(app, entry)
 
     @reports_errors
     def on_caption_again(video_id: str | None) -> list[Any]:
@@ -212,13 +221,15 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
     # For clients of the API: the page itself is loaded with another address.
     selected_video.input(on_select, selected_video, view, api_name="open", queue=False)
     private: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
-    ending = jobs_ended.click(on_jobs_ended, [selected_video, player], view, queue=False, **private)
+    ending = jobs_ended.click(on_jobs_ended, [selected_video, player], [selected_video, *view], queue=False, **private)
     adding = segments_added.click(on_segments_added, selected_video, view, queue=False, **private)
     for rendering in (ending, adding):
         rendering.then(None, None, None, js="() => longviewRestoreSections()")
+    ending.then(None, selected_video, None, js="id => longviewNamed(id)")
     caption_again.click(on_caption_again, selected_video, [offer, caption_again], api_name="caption_again", queue=False)
     examples.select(on_example, None, question, api_visibility="private", queue=False)
-    chat_components = [question, undo_button, chat]
+    chat_components = [question, chat, undo_button]
+    question.submit(None, None, None, js="() => longviewAsking()")
     # An answer runs in a thread of the server, so that following it takes no place in a queue.
     following: dict[str, Any] = {"concurrency_limit": MAX_UNFINISHED}
     asking = question.submit(

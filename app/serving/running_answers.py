@@ -108,7 +108,12 @@ class RunningAnswers:
             finished = [key for key, other in self._answers.items() if not other.state.is_unfinished]
             for key in finished[: max(0, len(finished) - MAX_KEPT)]:
                 del self._answers[key]
-        self._executor.submit(self._run, answer)
+        try:
+            self._executor.submit(self._run, answer)
+        except RuntimeError as error:
+            with self._lock:
+                self._answers.pop(state.answer_id, None)
+            raise ServerBusy("The server is being stopped; ask again when it is back.") from error
         self._notify(state.video_id)
         return state
 
@@ -124,17 +129,33 @@ class RunningAnswers:
             states = [answer.state for answer in self._answers.values()]
         return tuple(state for state in states if state.video_id == video_id and state.is_unfinished)
 
+    def latest_ended(self, video_id: str) -> AnswerState | None:
+        """Return the answer about a video that was asked for last, if it has ended."""
+        with self._lock:
+            states = [answer.state for answer in self._answers.values() if answer.state.video_id == video_id]
+        return states[-1] if states and not states[-1].is_unfinished else None
+
     def stop(self, video_id: str) -> None:
         """Stop all answers about a video."""
         for answer in self._of_video(video_id):
-            answer.progress.cancel()
+            self._stop(answer)
 
     def stop_answer(self, answer_id: str) -> None:
         """Stop one answer; nothing if it has ended."""
         with self._lock:
             answer = self._answers.get(answer_id)
         if answer and answer.state.is_unfinished:
+            self._stop(answer)
+
+    def _stop(self, answer: _Answer, *, is_discarded: bool = False) -> None:
+        """Stop an answer: one that waits ends at once, one that runs at its next token."""
+        with self._lock:
+            is_waiting = answer.state.status == "waiting"
+            status: Status = "stopped" if is_waiting else answer.state.status
+            answer.state = replace(answer.state, status=status, is_discarded=is_discarded)
             answer.progress.cancel()
+        if is_waiting:
+            self._notify(answer.state.video_id)
 
     def _of_video(self, video_id: str) -> list[_Answer]:
         with self._lock:
@@ -152,8 +173,7 @@ class RunningAnswers:
             self._clearings[video_id] += 1
         try:
             for answer in self._of_video(video_id):
-                self._set(answer, is_discarded=True)
-                answer.progress.cancel()
+                self._stop(answer, is_discarded=True)
             yield
         finally:
             with self._lock:
@@ -175,6 +195,8 @@ class RunningAnswers:
         video_id = answer.state.video_id
         with self._lock:
             self._lock.wait_for(lambda: video_id not in self._clearings)
+            if not answer.state.is_unfinished:
+                return
         try:
             self._answer(answer)
         except Cancelled:

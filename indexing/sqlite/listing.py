@@ -16,7 +16,9 @@ from longview.indexing.records.listing import ListingQuery
 HAS_TRACKS = "EXISTS (SELECT 1 FROM tracks WHERE tracks.video_id = videos.video_id)"
 IS_IN_LIBRARY = f"removed_at = '' AND {HAS_TRACKS}"
 """Condition of a video that users see: one without tracks is not in the library yet."""
-SORT_COLUMNS = {"added": "added_at", "title": "folded(title)", "duration": "duration_s"}
+SORTED_CHARACTERS = 100
+"""Length of the beginning of a title by which the videos are sorted, in characters: it is part of the cursor."""
+SORT_COLUMNS = {"added": "added_at", "title": f"substr(folded(title), 1, {SORTED_CHARACTERS})", "duration": "duration_s"}
 UNFINISHED_JOBS = "SELECT content_hash FROM jobs WHERE status IN ('waiting', 'running', 'paused')"
 FAILED_JOBS = "SELECT content_hash FROM jobs WHERE status = 'failed'"
 HAS_FAILED = "EXISTS (SELECT 1 FROM tracks WHERE tracks.video_id = videos.video_id AND status = 'failed')"
@@ -95,7 +97,7 @@ def _mark(query: ListingQuery) -> int:
 
 
 def _format_cursor(query: ListingQuery, key: Any, row_number: int) -> str:
-    return base64.urlsafe_b64encode(json.dumps([_mark(query), key, row_number]).encode()).decode()
+    return base64.urlsafe_b64encode(json.dumps([_mark(query), key, row_number], ensure_ascii=False).encode()).decode()
 
 
 def _parse_cursor(query: ListingQuery, cursor: str) -> tuple[Any, int]:

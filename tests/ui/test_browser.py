@@ -114,7 +114,7 @@ def test_empty_input_leaves_no_error_on_the_page(page: Page) -> None:
     expect(page.get_by_text("Searching ·")).to_have_count(0)
 
 
-def test_search_tab_answers_questions_about_the_library(page: Page) -> None:
+def test_search_page_answers_questions_about_the_library(page: Page) -> None:
     open_page(page, "/search")
     page.get_by_label("Ask the whole library").fill("When does the blue square appear?")
     page.keyboard.press("Enter")

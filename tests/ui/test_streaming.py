@@ -1,9 +1,9 @@
-"""The streams of a page: cancelled together, and only those of that page."""
+"""The searches of a page: cancelled together, and only those of that page."""
 
 from types import SimpleNamespace
 from typing import Any
 
-from longview.ui.streaming import ActiveStreams
+from longview.ui.streaming import ActiveSearches
 
 
 def page(session_hash: str | None) -> Any:
@@ -11,14 +11,14 @@ def page(session_hash: str | None) -> Any:
     return SimpleNamespace(session_hash=session_hash)
 
 
-def test_cancel_reaches_all_streams_of_one_page_only() -> None:
-    streams = ActiveStreams()
-    with streams.cancellable(page("a")) as first, streams.cancellable(page("a")) as second:
-        with streams.cancellable(page("b")) as other, streams.cancellable(page("a"), "search") as search:
-            streams.stop(page("a"))
-            assert first.progress.is_cancelled and second.progress.is_cancelled
-            assert not search.progress.is_cancelled and not other.progress.is_cancelled
-            streams.cancel_all(page("a"))
-            assert search.progress.is_cancelled and not other.progress.is_cancelled
-        streams.cancel_all(page("b"))
-        assert not other.progress.is_cancelled
+def test_cancel_reaches_all_searches_of_one_page_only() -> None:
+    searches = ActiveSearches()
+    with (
+        searches.cancellable(page("a")) as first,
+        searches.cancellable(page("a")) as second,
+        searches.cancellable(page("b")) as other,
+    ):
+        searches.cancel(page("a"))
+        assert first.is_cancelled and second.is_cancelled and not other.is_cancelled
+    with searches.cancellable(page("a")) as later:
+        assert not later.is_cancelled

@@ -16,7 +16,7 @@ export async function addFiles(files, options = {}) {
 }
 
 // Add a file or a folder of the machine to the queue.
-export async function addPath(path, options = {}) {
+async function addPath(path, options = {}) {
   const { jobs, refused } = await post('/v1/jobs', { path, ...options });
   if (jobs.length) toast(jobs.length === 1 ? text('library.added', { title: jobs[0].title }) : text('library.added.many', { count: jobs.length }));
   if (refused.length) toast(refused.slice(0, 3).join(' '));

@@ -11,6 +11,8 @@ const CARD = { minWidth: 220, textHeight: 92, gap: 16 };
 const OVERSCAN_ROWS = 2;
 // Time for which a card has to be in view before its picture is loaded: those that are scrolled past need none.
 const POSTER_MS = 120;
+// Number of videos that one request changes.
+const MAX_BULK = 1000;
 const TYPING_MS = 150;
 const FILTERS = ['query', 'state', 'source', 'sort'];
 const SORTS = { added: { sort: 'added', descending: true }, title: { sort: 'title' }, duration: { sort: 'duration', descending: true } };
@@ -30,6 +32,9 @@ class Library extends HTMLElement {
   #cursor = null;
   #loading = null;
   #generation = 0;
+  #changed = new Set();
+  #refreshing = false;
+  #statuses = new Map();
   #layout = { columns: 1, width: 0, height: 0 };
 
   async connectedCallback() {
@@ -54,7 +59,7 @@ class Library extends HTMLElement {
     this.find = element('input', { type: 'search', placeholder: text('library.find'), 'aria-label': text('library.find'), value: this.filters.query, input: () => this.#typed() });
     this.count = element('span', { class: 'count', role: 'status' });
     this.selects = [
-      choice('state', { '': 'library.state.all', running: 'library.state.running', failed: 'library.state.failed', outdated: 'library.state.outdated', missing: 'library.state.missing' }, 'library.state'),
+      choice('state', { '': 'library.state.all', running: 'library.state.running', failed: 'library.state.failed', missing: 'library.state.missing' }, 'library.state'),
       choice('source', { '': 'library.source.all', captions: 'source.captions', speech: 'source.speech', screen_text: 'source.screen_text', subtitles: 'source.subtitles' }, 'library.source'),
       choice('sort', { '': 'library.sort.added', title: 'library.sort.title', duration: 'library.sort.duration' }, 'library.sort'),
     ];
@@ -70,6 +75,14 @@ class Library extends HTMLElement {
     this.grid.addEventListener('click', (event) => this.#clicked(event));
     this.grid.addEventListener('change', (event) => this.#checked(event));
     this.grid.addEventListener('keydown', (event) => this.#pressed(event));
+  }
+
+  // Open the panel with a path in its field.
+  offerPath(path) {
+    this.panel.hidden = !this.empty.hidden;
+    const field = (this.empty.hidden ? this.panel : this.empty).querySelector('.path');
+    field.value = path;
+    field.focus();
   }
 
   #typed() {
@@ -105,7 +118,12 @@ class Library extends HTMLElement {
       page = (wanted === firstAddress() && (await firstPage)) || (await get(wanted));
       firstPage = null;
     } catch (error) {
-      if (generation === this.#generation) this.message.textContent = error.message;
+      if (generation !== this.#generation) return;
+      this.#videos = [];
+      this.#total = 0;
+      this.#cursor = null;
+      this.#measure();
+      this.message.replaceChildren(error.message);
       return;
     }
     // A newer search has begun meanwhile.
@@ -137,7 +155,23 @@ class Library extends HTMLElement {
     this.#draw();
   }
 
+  // One reading at a time: another one follows it if something has changed meanwhile.
   async #refresh(ids) {
+    for (const id of ids) this.#changed.add(id);
+    if (this.#refreshing) return;
+    this.#refreshing = true;
+    try {
+      while (this.#changed.size) {
+        const next = new Set(this.#changed);
+        this.#changed.clear();
+        await this.#readAgain(next);
+      }
+    } finally {
+      this.#refreshing = false;
+    }
+  }
+
+  async #readAgain(ids) {
     // A video that is new or gone changes the order; one that is shown is read again alone.
     const known = new Map(this.#videos.map((video, index) => [video.video_id, index]));
     const changed = [...ids].filter((id) => known.has(id));
@@ -179,10 +213,16 @@ class Library extends HTMLElement {
     this.#videos = videos;
     this.#total = total;
     this.#cursor = cursor;
+    for (const id of this.#selected) if (!videos.some((video) => video.video_id === id)) this.#selected.delete(id);
+    this.#drawBulk();
     this.#measure();
   }
 
   #refreshStates(jobs) {
+    // A job that begins, is paused or ends changes what is said of its video, although nothing new was found.
+    const changed = jobs.filter((job) => job.video_id && this.#statuses.get(job.job_id) !== job.status);
+    for (const job of changed) this.#statuses.set(job.job_id, job.status);
+    if (changed.length) this.#refresh(new Set(changed.map((job) => job.video_id).filter((id) => this.#videos.some((video) => video.video_id === id))));
     const byVideo = new Map(jobs.filter((job) => job.video_id).map((job) => [job.video_id, job]));
     let isChanged = false;
     for (const video of this.#videos) {
@@ -279,6 +319,7 @@ class Library extends HTMLElement {
     const video = this.#videos.find((one) => one.video_id === button.closest('[data-video]').dataset.video);
     if (!video) return;
     if (button.dataset.action === 'menu') this.#toggleMenu(button);
+    else this.#closeMenus();
     if (button.dataset.action === 'rename') this.#rename(video);
     if (button.dataset.action === 'remove') this.#remove([video]);
     if (button.dataset.action === 'index') this.#index([video]);
@@ -286,18 +327,26 @@ class Library extends HTMLElement {
 
   #toggleMenu(button) {
     const menu = button.nextElementSibling;
-    for (const open of this.grid.querySelectorAll('.menu:not([hidden])')) if (open !== menu) open.hidden = true;
-    menu.hidden = !menu.hidden;
+    const isOpen = !menu.hidden;
+    this.#closeMenus();
+    menu.hidden = isOpen;
     button.setAttribute('aria-expanded', String(!menu.hidden));
     if (!menu.hidden) menu.querySelector('button').focus();
   }
 
-  #pressed(event) {
-    if (event.key !== 'Escape') return;
+  // Close what is open, and return the button of it.
+  #closeMenus() {
+    let button = null;
     for (const menu of this.grid.querySelectorAll('.menu:not([hidden])')) {
       menu.hidden = true;
-      menu.previousElementSibling.focus();
+      button = menu.previousElementSibling;
+      button.setAttribute('aria-expanded', 'false');
     }
+    return button;
+  }
+
+  #pressed(event) {
+    if (event.key === 'Escape') this.#closeMenus()?.focus();
   }
 
   #checked(event) {
@@ -333,16 +382,18 @@ class Library extends HTMLElement {
 
   async #remove(videos) {
     const ids = videos.map((video) => video.video_id);
+    let removed = ids;
     try {
       if (ids.length === 1) await remove(`/v1/videos/${ids[0]}`);
-      else await bulk('remove', ids);
+      else removed = await bulk('remove', ids);
     } catch (error) {
       toast(error.message);
       return;
     }
     this.#clearSelection();
-    const message = ids.length === 1 ? text('library.removed', { title: videos[0].title }) : text('library.removed.many', { count: ids.length });
-    toast(message, { label: text('library.undo'), run: () => bulk('undo-removal', ids).catch((error) => toast(error.message)) });
+    if (!removed.length) return;
+    const message = removed.length === 1 ? text('library.removed', { title: videos.find((video) => video.video_id === removed[0]).title }) : text('library.removed.many', { count: removed.length });
+    toast(message, { label: text('library.undo'), run: () => bulk('undo-removal', removed).catch((error) => toast(error.message)) });
   }
 
   async #index(videos) {
@@ -355,16 +406,21 @@ class Library extends HTMLElement {
   }
 }
 
-// Do something with several videos; say what of it failed.
+// Do something with several videos; say what of it failed, and return the ids of the others.
 async function bulk(action, ids) {
-  const { results } = await post('/v1/videos/bulk', { action, video_ids: ids });
-  const errors = results.filter((result) => result.error);
-  if (errors.length) toast(errors.map((result) => result.error).slice(0, 3).join(' '));
+  const done = [];
+  const errors = [];
+  for (let start = 0; start < ids.length; start += MAX_BULK) {
+    const { results } = await post('/v1/videos/bulk', { action, video_ids: ids.slice(start, start + MAX_BULK) });
+    for (const result of results) (result.error ? errors : done).push(result.error ?? result.video_id);
+  }
+  if (errors.length) toast(errors.slice(0, 3).join(' '));
+  return done;
 }
 
 function makeCard() {
   const card = {
-    image: element('img', { alt: '', loading: 'lazy', decoding: 'async' }),
+    image: element('img', { alt: '', decoding: 'async', hidden: true }),
     length: element('span', { class: 'length' }),
     seen: element('span', { class: 'seen', hidden: true }),
     title: element('a', { class: 'title' }),
@@ -373,6 +429,7 @@ function makeCard() {
     menuButton: element('button', { class: 'dots', 'data-action': 'menu', 'aria-haspopup': 'true', 'aria-expanded': 'false', text: '⋯' }),
   };
   card.poster = element('a', { class: 'poster', tabindex: '-1', 'aria-hidden': 'true' }, card.image, card.length, card.seen);
+  card.image.addEventListener('load', () => { card.image.hidden = false; });
   card.image.addEventListener('error', () => { card.image.hidden = true; });
   const menu = element('div', { class: 'menu', hidden: true }, ['rename', 'index', 'remove'].map((action) => element('button', { 'data-action': action, text: text(`library.${action}`) })));
   card.item = element('div', { class: 'card', role: 'listitem' }, card.poster, card.box, card.menuButton, menu, card.title, card.states);
@@ -398,19 +455,20 @@ function updateCard(card, video, isSelected) {
   if (!isSame) {
     card.menu.hidden = true;
     card.image.hidden = true;
+    card.image.removeAttribute('src');
     clearTimeout(card.posterTimer);
     if (video.has_pictures && !video.missing) card.posterTimer = setTimeout(() => loadPoster(card, video), POSTER_MS);
     card.poster.classList.toggle('sound', !video.has_pictures);
-    card.box.setAttribute('aria-label', text('library.select', { title: video.title }));
-    card.menuButton.setAttribute('aria-label', text('library.menu', { title: video.title }));
+    card.menuButton.setAttribute('aria-expanded', 'false');
   }
+  card.box.setAttribute('aria-label', text('library.select', { title: video.title }));
+  card.menuButton.setAttribute('aria-label', text('library.menu', { title: video.title }));
   card.box.checked = isSelected;
   card.states.replaceChildren(...chips(video));
 }
 
 function loadPoster(card, video) {
   if (card.video?.video_id !== video.video_id || !card.item.isConnected) return;
-  card.image.hidden = false;
   card.image.src = `/v1/videos/${video.video_id}/poster.jpg`;
 }
 

@@ -2,9 +2,9 @@
 import './queue.js';
 import './library.js';
 import './uploading.js';
-import { element, shadow, toast } from './dom.js';
+import { element, shadow } from './dom.js';
 import { listen, start } from './events.js';
-import { addFiles, addPath } from './adding.js';
+import { addFiles } from './adding.js';
 import { text } from './strings.js';
 import './watch.js';
 import './search.js';
@@ -45,13 +45,15 @@ window.addEventListener('drop', (event) => {
   addFiles(event.dataTransfer);
 }, true);
 
-// A path that is pasted outside of a field is added to the queue.
+// A path that is pasted outside of a field is offered to be added.
 document.addEventListener('paste', (event) => {
   const pasted = event.clipboardData?.getData('text/plain').trim() ?? '';
   const isField = event.composedPath().some((node) => node.matches?.('input, textarea, [contenteditable]'));
   if (isField || !/^(\/|~\/|[A-Za-z]:[\\/])/.test(pasted) || pasted.includes('\n')) return;
+  const library = document.querySelector('longview-library');
+  if (!library) return;
   event.preventDefault();
-  addPath(pasted).catch((error) => toast(error.message));
+  library.offerPath(pasted);
 });
 
 start();

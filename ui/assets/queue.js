@@ -20,18 +20,21 @@ class Queue extends HTMLElement {
   #jobs = new Map();
   #rows = new Map();
   #preparations = [];
+  #endedKey = '';
   #lastEnded = null;
 
   async connectedCallback() {
     if (this.shadowRoot) return;
     const root = shadow(this);
     this.line = element('span', { class: 'line' });
+    // Screen readers are told what begins and what ends, and not each percentage.
+    this.announcement = element('span', { class: 'announcement', role: 'status' });
     this.counts = element('span', { class: 'counts' });
     this.list = element('ul', { class: 'rows' });
     this.bar = element('div', { class: 'bar', hidden: true }, element('span'));
     this.ended = element('details', { class: 'ended', hidden: true }, element('summary'), element('div', { role: 'list' }));
-    this.drawer = element('details', { class: 'queue', hidden: true }, element('summary', { role: 'status' }, this.line, this.counts), this.bar, this.list, this.ended);
-    root.append(this.drawer);
+    this.drawer = element('details', { class: 'queue', hidden: true }, element('summary', {}, this.line, this.counts), this.bar, this.list, this.ended);
+    root.append(this.announcement, this.drawer);
     this.list.addEventListener('click', (event) => this.#act(event.target.closest('button[data-action]')));
     listen('jobs', (change) => this.#apply(change));
     listen('reset', () => this.#load());
@@ -63,6 +66,8 @@ class Queue extends HTMLElement {
     jobs.sort((a, b) => RANKS[a.status] - RANKS[b.status] || b.priority - a.priority || a.job_id - b.job_id);
     const running = jobs.find((job) => job.status === 'running') ?? this.#preparations[0];
     this.line.textContent = running ? progressText(running) : this.#lastEnded ? doneText(this.#lastEnded) : text('queue.idle');
+    const said = running ? `${running.title}: ${text('queue.status.running')}` : this.#lastEnded ? doneText(this.#lastEnded) : '';
+    if (this.announcement.textContent !== said) this.announcement.textContent = said;
     this.bar.hidden = !running;
     if (running) this.bar.firstChild.style.width = percent(running.fraction).replace(' ', '');
     const counts = ['waiting', 'paused', 'failed'].map((status) => [status, jobs.filter((job) => job.status === status).length]);
@@ -77,6 +82,9 @@ class Queue extends HTMLElement {
   #drawEnded() {
     const jobs = [...this.#jobs.values()].filter((job) => ENDED.has(job.status));
     jobs.sort((a, b) => b.changed_at.localeCompare(a.changed_at) || b.job_id - a.job_id);
+    const key = jobs.map((job) => `${job.job_id} ${job.status}`).join();
+    if (key === this.#endedKey) return;
+    this.#endedKey = key;
     this.ended.hidden = !jobs.length;
     this.ended.firstChild.textContent = text('queue.ended', { count: jobs.length });
     this.ended.lastChild.replaceChildren(...jobs.slice(0, MAX_ENDED).map((job) => {

@@ -20,7 +20,6 @@ const ENGLISH = {
   'library.state.all': 'All states',
   'library.state.running': 'In the queue',
   'library.state.failed': 'Something failed',
-  'library.state.outdated': 'Outdated captions',
   'library.state.missing': 'File is missing',
   'library.source': 'Source',
   'library.source.all': 'All sources',

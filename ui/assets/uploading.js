@@ -17,6 +17,18 @@ class Uploads extends HTMLElement {
     uploader.addEventListener('remove', ({ detail }) => this.#show({ ...detail, state: 'done' }));
   }
 
+  // A failed upload only leaves the page: what has arrived of it stays for a day, and the same file continues it.
+  #end(id) {
+    const row = this.#rows.get(id);
+    if (!row.isFailed) {
+      uploader.cancel(id);
+      return;
+    }
+    row.item.remove();
+    this.#rows.delete(id);
+    this.box.hidden = !this.#rows.size;
+  }
+
   #show(upload) {
     if (upload.state === 'done') {
       this.#rows.get(upload.id)?.item.remove();
@@ -24,14 +36,16 @@ class Uploads extends HTMLElement {
     } else {
       let row = this.#rows.get(upload.id);
       if (!row) {
-        row = { state: element('span', { class: 'state' }), button: element('button', { text: text('queue.cancel'), click: () => uploader.cancel(upload.id) }) };
-        row.item = element('li', {}, element('b', { text: upload.name }), row.state, element('span', { class: 'actions' }, row.button));
+        row = { state: element('span', { class: 'state' }), button: element('button', { text: text('queue.cancel'), click: () => this.#end(upload.id) }), again: element('button', { text: text('queue.retry'), hidden: true, click: () => uploader.resume(upload.id) }) };
+        row.item = element('li', {}, element('b', { text: upload.name }), row.state, element('span', { class: 'actions' }, row.again, row.button));
         this.#rows.set(upload.id, row);
         this.list.append(row.item);
       }
       row.state.className = `state ${upload.state}`;
       row.state.textContent = stateText(upload);
-      if (upload.state === 'failed') row.button.textContent = text('queue.dismiss');
+      row.isFailed = upload.state === 'failed';
+      row.again.hidden = !row.isFailed;
+      row.button.textContent = text(row.isFailed ? 'queue.dismiss' : 'queue.cancel');
     }
     this.box.hidden = !this.#rows.size;
   }
@@ -42,5 +56,10 @@ function stateText(upload) {
   const left = upload.secondsLeft ? text('upload.remaining', { left: duration(upload.secondsLeft) }) : '';
   return [text(`upload.${upload.state}`, { percent: percent(upload.sent / upload.size) }), left].filter(Boolean).join(', ');
 }
+
+window.addEventListener('beforeunload', (event) => {
+  // Another page would end them; the same file continues them when it is dropped again.
+  if (uploader.items.some((upload) => ['waiting', 'sending', 'checking'].includes(upload.state))) event.preventDefault();
+});
 
 customElements.define('longview-uploads', Uploads);

@@ -38,22 +38,30 @@ document.addEventListener('seeked', (event) => longviewMark(event.target.current
 
 // Where the video is, the address has, so that a reload and a shared link begin there.
 let longviewWrittenS = -1;
-function longviewWriteTime(video, isLeaving = false) {
+const END_S = 3;
+const PERIOD_S = 10;
+function longviewWriteTime(video) {
   const seconds = Math.floor(video.currentTime);
   const parameters = new URLSearchParams(location.search);
   const id = parameters.get('video');
   if (location.pathname !== '/watch' || !id || seconds === longviewWrittenS) return;
   longviewWrittenS = seconds;
   parameters.set('t', String(seconds));
-  if (!isLeaving) history.replaceState(null, '', `/watch?${parameters}`);
-  const body = JSON.stringify({ position_s: video.currentTime });
+  history.replaceState(null, '', `/watch?${parameters}`);
+  // Who has seen the end begins anew.
+  const position = video.duration - video.currentTime < END_S ? 0 : video.currentTime;
+  const body = JSON.stringify({ position_s: position });
   fetch(`/v1/videos/${id}`, { method: 'PATCH', body, keepalive: true, headers: { 'Content-Type': 'application/json' } }).catch(() => {});
 }
 for (const name of ['pause', 'seeked'])
   document.addEventListener(name, (event) => { if (event.target.closest?.('.player')) longviewWriteTime(event.target); }, true);
+document.addEventListener('timeupdate', (event) => {
+  const video = event.target;
+  if (video.closest?.('.player') && !video.paused && Math.abs(video.currentTime - longviewWrittenS) > PERIOD_S) longviewWriteTime(video);
+}, true);
 window.addEventListener('pagehide', () => {
   const video = document.querySelector('.player video');
-  if (video && video.currentTime) longviewWriteTime(video, true);
+  if (video && video.currentTime) longviewWriteTime(video);
 });
 
 function longviewIsHere() {
@@ -68,18 +76,32 @@ function longviewClick(id) {
 // What jobs have done since the page was drawn. Segments that a job has committed are shown at most once a second.
 const longviewStatuses = new Map();
 let longviewRefresh = null;
+let longviewRunning = null;
 listen('jobs', ({ jobs }) => {
   if (!longviewIsHere()) return;
   for (const job of jobs) {
     const before = longviewStatuses.get(job.job_id);
     longviewStatuses.set(job.job_id, job.status);
     if (job.video_id !== longviewVideoId() && longviewVideoId()) continue;
+    if (job.status !== 'running' && longviewRunning === job.video_id) longviewRunning = null;
     if (before === 'running' && job.status !== 'running') longviewShowEnd();
-    else if (job.status === 'running' && !longviewRefresh) longviewRefresh = setTimeout(longviewShowSegments, 1000);
+    else if (job.status === 'running') longviewRunning = job.video_id;
+    if (job.status === 'running' && !longviewRefresh) longviewRefresh = setTimeout(longviewShowSegments, 1000);
   }
 });
-listen('videos', ({ ids }) => { if (ids.includes(longviewVideoId()) || !longviewVideoId()) longviewShowEnd(); });
-listen('reset', longviewShowEnd);
+listen('videos', ({ ids }) => {
+  const id = longviewVideoId();
+  // What a running job commits is shown by its own, smaller update.
+  if (id && id === longviewRunning) return;
+  if (ids.includes(id) || !id) longviewShowEnd();
+});
+function longviewReset() {
+  longviewShowEnd();
+  // The reply that was followed may have been cut off.
+  if (longviewIsHere() && longviewVideoId()) longviewFollow();
+}
+listen('reset', longviewReset);
+listen('connection', (isThere) => { if (isThere) longviewReset(); });
 function longviewShowEnd() {
   if (!longviewIsHere()) return;
   longviewRememberSections();
@@ -103,15 +125,18 @@ window.longviewFollowed = () => {
   longviewFollowing = false;
   if (longviewHasChanged) longviewFollow();
 };
-window.longviewOpened = (id) => {
+window.longviewNamed = (id) => {
   if (location.pathname !== '/watch' || !id) return;
   const parameters = new URLSearchParams(location.search);
   if (!parameters.get('video')) {
     parameters.set('video', id);
     history.replaceState(null, '', `/watch?${parameters}`);
   }
+};
+window.longviewOpened = (id) => {
+  window.longviewNamed(id);
   // An answer may be running that was asked for before this page was loaded.
-  longviewFollow();
+  if (id) longviewFollow();
 };
 document.addEventListener('click', async (event) => {
   const button = event.target.closest('button[data-undo]');

@@ -72,8 +72,9 @@ class EventFeed:
         feed, _, number = event_id.partition("-")
         if feed != self._id or not number.isascii() or not number.isdigit() or len(number) > len(str(self._number)):
             return None
-        oldest = self._events[0].number if self._events else self._number + 1
-        return int(number) if oldest - 1 <= int(number) <= self._number else None
+        with self._lock:
+            oldest = self._events[0].number if self._events else self._number + 1
+            return int(number) if oldest - 1 <= int(number) <= self._number else None
 
     def first_position(self) -> int:
         """Return the number behind which a new page gets events."""
@@ -164,10 +165,10 @@ def events_router(app: Longview, workers: Workers, pace: RequestPace) -> APIRout
         last_id = request.headers.get("last-event-id", "")[:MAX_PARAMETER_CHARS] or last_event_id
 
         async def changes() -> AsyncIterator[str]:
-            number = feed.position(last_id) if last_id else feed.first_position()
+            number = await asyncio.to_thread(feed.position, last_id) if last_id else await asyncio.to_thread(feed.first_position)
             yield "retry: 1000\n: connected\n\n"
             if number is None:
-                number = feed.first_position()
+                number = await asyncio.to_thread(feed.first_position)
                 yield f"id: {feed.event_id(number)}\nevent: reset\ndata: {{}}\n\n"
             sent_s = time.monotonic()
             while not workers.is_closed:
