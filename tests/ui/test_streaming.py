@@ -18,7 +18,7 @@ def test_cancel_reaches_all_searches_of_one_page_only() -> None:
         searches.cancellable(page("a")) as second,
         searches.cancellable(page("b")) as other,
     ):
-        searches.cancel(page("a"))
+        searches.cancel(a)
         assert first.is_cancelled and second.is_cancelled and not other.is_cancelled
-    with searches.cancellable(page("a")) as later:
+    with searches.cancellable(a) as later:
         assert not later.is_cancelled
