@@ -12,12 +12,8 @@ def page(session_hash: str | None) -> Any:
 
 
 def test_cancel_reaches_all_searches_of_one_page_only() -> None:
-    searches = ActiveSearches()
-    with (
-        searches.cancellable(page("a")) as first,
-        searches.cancellable(page("a")) as second,
-        searches.cancellable(page("b")) as other,
-    ):
+    searches, a, b = ActiveSearches(), page("a"), page("b")
+    with searches.cancellable(a) as first, searches.cancellable(a) as second, searches.cancellable(b) as other:
         searches.cancel(a)
         assert first.is_cancelled and second.is_cancelled and not other.is_cancelled
     with searches.cancellable(a) as later:
