@@ -166,6 +166,12 @@ function longviewRememberSections() {
   for (const section of longviewAllSections())
     longviewSections.set(section.dataset.source ?? '', { open: section.open, top: section.querySelector('.captions')?.scrollTop });
 }
+// What is opened or closed while an update is on its way stays so after it.
+document.addEventListener('click', (event) => {
+  const section = event.target.closest('summary')?.parentElement;
+  if (!section?.matches('details.track, details.summary, details.versions')) return;
+  longviewSections.set(section.dataset.source ?? '', { open: !section.open, top: section.querySelector('.captions')?.scrollTop });
+}, true);
 function longviewRestoreSections() {
   for (const section of longviewAllSections()) {
     const before = longviewSections.get(section.dataset.source ?? '');
