@@ -11,7 +11,6 @@ from fastapi.concurrency import run_in_threadpool
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.qa.example_questions import examples_for
 from longview.app.service import Longview
-from longview.app.serving.running_answers import MAX_UNFINISHED
 from longview.app.serving.sample import newest_video
 from longview.app.serving.workers import Workers
 from longview.app.text.counts import count_text
@@ -231,7 +230,7 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
     chat_components = [question, chat, undo_button]
     question.submit(None, None, None, js="() => longviewAsking()")
     # An answer runs in a thread of the server, so that following it takes no place in a queue.
-    following: dict[str, Any] = {"concurrency_limit": MAX_UNFINISHED}
+    following: dict[str, Any] = {"concurrency_limit": MAX_FOLLOWERS}
     asking = question.submit(
         on_ask, [selected_video, question], chat_components, api_name="ask", trigger_mode="multiple", **following
     )
