@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.service import Longview
-from longview.app.serving.running_answers import MAX_UNFINISHED, AnswerState
+from longview.app.serving.running_answers import AnswerState
 from longview.app.serving.workers import Workers
 from longview.app.streams import Done
 from longview.core.progress import Cancelled, ProgressReport
@@ -18,7 +18,7 @@ from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
 from longview.ui import markdown, render
 from longview.ui.streaming import ANSWERING, IDLE, ActiveSearches
 from longview.ui.toasts import reports_errors, show_warning
-from longview.ui.watch_page import ANSWER_POLL_S, MAX_ID_CHARACTERS
+from longview.ui.watch_page import ANSWER_POLL_S, MAX_FOLLOWERS, MAX_ID_CHARACTERS
 
 MAX_RESULTS = 24
 
@@ -154,7 +154,7 @@ def search_page(app: Longview, workers: Workers, searches: ActiveSearches, page:
     page.load(on_load_query, None, query, api_visibility="private", queue=False)
     page.load(on_load_search, verify, [results, verify_all, searched_query], api_visibility="private", **search_options)
     answered = [question, answer, citations, answer_id]
-    following: dict[str, Any] = {"concurrency_limit": MAX_UNFINISHED, "show_progress": "hidden"}
+    following: dict[str, Any] = {"concurrency_limit": MAX_FOLLOWERS, "show_progress": "hidden"}
     question.submit(on_ask, question, answered, api_name="ask_library", **following)
     page.load(on_load_answer, None, answered, api_visibility="private", **following)
     answer_id.change(None, answer_id, None, js="id => longviewAsked(id)")

@@ -26,6 +26,9 @@ from longview.ui.toasts import reports_errors, show_warning, toast
 PLACEHOLDER = "Ask about this video"
 UNDO_CLEAR = "Undo clearing"
 NO_VIDEO = "No video is selected; open one in the library."
+MAX_FOLLOWERS = 8
+"""Maximum number of requests that follow an answer at once, of each kind. Each renders the conversation whenever an answer ends;
+further questions wait in the queue, because one is answered at a time."""
 ANSWER_POLL_S = 0.1
 """Interval at which a page looks whether an answer has come further, in seconds."""
 MAX_START_S = 365 * 24 * 3600.0
