@@ -30,6 +30,7 @@ from longview.indexing.sqlite.tracks.rows import (
     replace_segments,
     require_video,
     tracks_of,
+    tracks_of_videos,
 )
 from longview.indexing.sqlite.tracks.tracks import Tracks
 from longview.indexing.sqlite.tracks.versions import Versions, chapters_from
@@ -199,7 +200,8 @@ class Library:
         """Return a page of the videos that a query names; see `longview.indexing.sqlite.listing.read_listing`."""
         with self._database.connection() as db:
             rows, total, next_cursor = read_listing(db, query, cursor, limit)
-            entries = tuple(video_from(row, tracks_of(db, row["video_id"]).get(row["video_id"], ())) for row in rows)
+            tracks = tracks_of_videos(db, [row["video_id"] for row in rows])
+            entries = tuple(video_from(row, tracks.get(row["video_id"], ())) for row in rows)
             return Listing(entries, total, next_cursor)
 
     def video(self, reference: str) -> VideoEntry:

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from longview.core.sources import traits_of
@@ -75,6 +75,16 @@ def tracks_of(db: sqlite3.Connection, video_id: str | None = None) -> dict[str, 
     rows = db.execute(
         "SELECT * FROM tracks WHERE :video_id IS NULL OR video_id = :video_id ORDER BY source", {"video_id": video_id}
     )
+    tracks: dict[str, list[Track]] = {}
+    for row in rows:
+        tracks.setdefault(row["video_id"], []).append(track_from(row))
+    return {number: tuple(items) for number, items in tracks.items()}
+
+
+def tracks_of_videos(db: sqlite3.Connection, video_ids: Collection[str]) -> dict[str, tuple[Track, ...]]:
+    """Return the tracks of some videos by the ids of the videos. Their index is used, so that others are not read."""
+    marks = ", ".join("?" * len(video_ids))
+    rows = db.execute(f"SELECT * FROM tracks WHERE video_id IN ({marks}) ORDER BY source", tuple(video_ids))
     tracks: dict[str, list[Track]] = {}
     for row in rows:
         tracks.setdefault(row["video_id"], []).append(track_from(row))
