@@ -266,7 +266,7 @@ class Longview:
         return self.parts.media.sprite(entry)
 
     def poster(self, entry: VideoEntry) -> Path | None:
-        """Return a picture that stands for a video; None if it has sound only."""
+        """Return the poster of a video; None if it has sound only."""
         from longview.app.files.posters import choose_poster_time
 
         if not entry.has_frames:

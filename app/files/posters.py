@@ -1,4 +1,4 @@
-"""The picture that stands for a video: the first of some places in it that shows something."""
+"""The poster of a video: the picture of the first of some places in it that shows something."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Answers that go on without the page that has asked: a reload and another page find them, and can stop them."""
+"""Answers that continue without the page that has asked: a reload and another page find them, and can stop them."""
 
 from playwright.sync_api import Browser, Page, expect
 
@@ -6,6 +6,14 @@ from tests.support.browser import needs_browser
 from tests.support.page_servers import Server
 
 pytestmark = needs_browser
+
+
+def second_page(browser: Browser, server: Server, video_id: str) -> Page:
+    """Open the video in a page of another profile."""
+    page = browser.new_page()
+    page.goto(f"{server.url}/watch?video={video_id}")
+    page.wait_for_selector(".captions tr")
+    return page
 
 
 def ask(page: Page, question: str) -> None:
@@ -17,9 +25,7 @@ def ask(page: Page, question: str) -> None:
 def test_an_answer_is_found_again_after_a_reload_and_by_another_page(
     page: Page, browser: Browser, server: Server, video_id: str
 ) -> None:
-    other = browser.new_page()
-    other.goto(f"{server.url}/watch?video={video_id}")
-    other.wait_for_selector(".captions tr")
+    other = second_page(browser, server, video_id)
     # No other test asks about this range, so it must be decoded first.
     ask(page, "What happens between 2 and 28.5 seconds?")
     expect(other.locator(".message.user").last).to_contain_text("28.5 seconds", timeout=5000)
@@ -33,9 +39,7 @@ def test_an_answer_is_found_again_after_a_reload_and_by_another_page(
 def test_an_answer_is_stopped_by_another_page_and_a_cleared_conversation_is_empty_there(
     page: Page, browser: Browser, server: Server, video_id: str
 ) -> None:
-    other = browser.new_page()
-    other.goto(f"{server.url}/watch?video={video_id}")
-    other.wait_for_selector(".captions tr")
+    other = second_page(browser, server, video_id)
     ask(page, "What happens between 2.5 and 29 seconds?")
     other.get_by_role("button", name="Stop").click()
     expect(page.locator(".message.bot").last).to_have_text("Stopped.")

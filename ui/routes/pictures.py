@@ -21,7 +21,7 @@ def pictures_router(app: Longview) -> APIRouter:
 
     @router.get("/videos/{video_id}/poster.jpg")
     def poster(video_id: VideoId) -> FileResponse:
-        """Send a picture that stands for a video: not a black one, if it has others."""
+        """Send the poster of a video, which is not black if it has other pictures."""
         path = app.poster(require_entry(app, video_id))
         if path is None:
             raise HTTPException(404, "This file has sound only, and no picture.")

@@ -109,7 +109,7 @@ def test_what_is_asked_during_a_clearing_is_answered_after_it(
     assert [item.question for item in app.answers(entry)] == [QUESTION]
 
 
-def test_a_video_that_is_removed_meanwhile_and_too_many_questions_are_said(
+def test_questions_about_a_removed_video_and_too_many_questions_end_with_a_reason(
     app: Longview, answers: RunningAnswers, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = app.video_with_id(VIDEO)
