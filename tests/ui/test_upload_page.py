@@ -1,0 +1,213 @@
+"""Uploads in parts from a page in a browser, which resume after every interruption."""
+
+import hashlib
+import json
+import signal
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, Route
+
+from longview.app.serving.upload_files import unfinished_folder
+from longview.ui.access import CLIENT_HEADER
+from longview.ui.page_head import ASSETS
+from tests.support.app_samples import file_names
+from tests.support.browser import needs_browser
+from tests.support.page_servers import Server, running_server
+from tests.support.shell import Shell
+from tests.support.uploaded_files import digest_header, padded_video, parts_of, stored_uploads
+
+UPLOADS = "/v1/uploads"
+STRINGS = {"lost": "LOST", "unreadable": "UNREADABLE", "gone": "GONE", "refused": "REFUSED"}
+MODULE = "/test-assets/uploads.js"
+BEGIN = """async ([module, strings]) => {
+  const { Uploader } = await import(module);
+  window.states = [];
+  window.uploader = new Uploader({ strings, suffixes: ['.mp4'] });
+  window.uploader.addEventListener('change', (event) => window.states.push(event.detail));
+}"""
+ADD = """async () => {
+  const input = document.querySelector('#test-file');
+  return await window.uploader.add(input.files, { options: { sources: ['speech'] } });
+}"""
+DROP = """() => {
+  document.body.style.height = '400px';
+  document.addEventListener('dragover', (event) => event.preventDefault());
+  document.addEventListener('drop', async (event) => {
+    event.preventDefault();
+    window.dropped = await window.uploader.add(event.dataTransfer);
+  });
+}"""
+PAGE_PART_BYTES = 1 << 20
+SERVE_SMALL_PARTS = f"""
+from longview.app.serving import part_uploads
+part_uploads.PART_BYTES = {PAGE_PART_BYTES}
+from longview.app.__main__ import main
+main()
+"""
+SIZE_BYTES = 5 * PAGE_PART_BYTES + 4321
+
+
+def open_page(browser: Browser, server: Server) -> Page:
+    """Open an empty page of the server with an uploader."""
+    page = browser.new_page()
+    page.set_default_timeout(60_000)
+
+    def serve(route: Route) -> None:
+        name = route.request.url.rpartition("/")[2]
+        body = (ASSETS / name).read_text(encoding="utf-8") if name.endswith(".js") else "<input id=test-file type=file multiple>"
+        route.fulfill(body=body, content_type="text/javascript" if name.endswith(".js") else "text/html")
+
+    page.route("**/test-assets/*", serve)
+    page.goto(f"{server.url}/test-assets/page")
+    page.evaluate(BEGIN, [MODULE, STRINGS])
+    return page
+
+
+def add_files(page: Page, *paths: Path) -> Any:
+    page.set_input_files("#test-file", paths)
+    return page.evaluate(ADD)
+
+
+def wait_for(page: Page, condition: str) -> Any:
+    page.wait_for_function(f"() => {{ const [item] = window.uploader.items; return {condition}; }}", polling=50)
+    return page.evaluate("() => window.uploader.items[0]")
+
+
+@needs_browser
+def test_a_page_resumes_after_three_cuts_and_a_reload(browser: Browser, tmp_path: Path) -> None:
+    video = padded_video(tmp_path / "long <b>day</b>.mp4", SIZE_BYTES)
+    text = tmp_path / "notes.txt"
+    text.write_text("no video")
+    library = tmp_path / "library"
+    sent: list[str] = []
+    with running_server(library, script=SERVE_SMALL_PARTS) as server:
+        page = open_page(browser, server)
+        requests: list[int] = []
+        lost: list[int] = []
+
+        def cut(route: Route) -> None:
+            requests.append(1)
+            if len(requests) in (2, 3):
+                route.abort("connectionreset")
+            elif len(requests) == 6:
+                # The response is lost, but the part has arrived.
+                route.fetch()
+                route.abort("connectionreset")
+                lost.append(1)
+            elif len(requests) > 6:
+                # The rest is sent after the reload.
+                return
+            else:
+                route.continue_()
+
+        page.route("**/parts/*", cut)
+        assert add_files(page, video, text) == {"ids": [1], "skipped": 1}
+        wait_for(page, "item.sentence === 'LOST'")
+        while not lost:
+            page.wait_for_timeout(50)
+        wait_for(page, "item.sentence === 'LOST'")
+        states = page.evaluate("() => window.states.map((state) => state.state)")
+        assert "waiting" in states and "sending" in states
+        # Nothing more must arrive while the page is being closed.
+        page.context.set_offline(True)
+        page.unroute_all(behavior="ignoreErrors")
+        page.close()
+        (listed,) = json.loads(server.get(UPLOADS)[1])["uploads"]
+        assert 0 < listed["received_bytes"] < SIZE_BYTES
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait(20)
+    with running_server(library, script=SERVE_SMALL_PARTS) as server:
+        page = open_page(browser, server)
+        assert page.evaluate("async () => (await window.uploader.unfinished()).length") == 1
+        page.on("request", lambda request: sent.append(request.url) if "/parts/" in request.url else None)
+        add_files(page, video)
+        item = wait_for(page, "item.state === 'done' || item.state === 'failed'")
+        assert item["state"] == "done", item
+        digest = hashlib.sha256(video.read_bytes()).hexdigest()
+        assert item["sha256"] == digest and item["job"]["title"] == video.name and item["sent"] == SIZE_BYTES
+        assert len(sent) == len(set(sent)) <= 6 - sum(last - first + 1 for first, last in listed["received"])
+        assert [job["job_id"] for job in Shell(library).json("jobs", "--ended")["jobs"]] == [item["job"]["job_id"]]
+        # The same file once more is not stored twice.
+        page.evaluate("() => { window.uploader.close(); }")
+        page.reload()
+        page.evaluate(BEGIN, [MODULE, STRINGS])
+        add_files(page, video)
+        again = wait_for(page, "item.state === 'done'")
+        assert again["alreadyThere"]
+        page.close()
+        assert [hashlib.sha256(stored).hexdigest() for stored in stored_uploads(library)] == [digest]
+        assert file_names(unfinished_folder(library)).count("data.mp4") == 0
+
+
+@needs_browser
+def test_a_page_pauses_cancels_and_states_why_a_file_failed(browser: Browser, tmp_path: Path) -> None:
+    video = padded_video(tmp_path / "a.mp4", SIZE_BYTES)
+    broken = tmp_path / "b.mp4"
+    broken.write_bytes(b"no video")
+    with running_server(tmp_path / "library", script=SERVE_SMALL_PARTS) as server:
+        page = open_page(browser, server)
+        page.route("**/parts/3", lambda route: None)
+        assert add_files(page, video, broken)["ids"] == [1, 2]
+        wait_for(page, "item.sent >= 3 * 1048576")
+        page.evaluate("() => window.uploader.pause(1)")
+        assert wait_for(page, "item.state === 'paused'")["sentence"] == ""
+        # The next file does not wait for the one that is paused.
+        page.wait_for_function("() => window.uploader.items[1].state === 'failed'")
+        assert "b.mp4 is not a video" in page.evaluate("() => window.uploader.items[1].sentence")
+        page.unroute("**/parts/3")
+        page.evaluate("() => window.uploader.resume(1)")
+        assert wait_for(page, "item.state === 'done' || item.state === 'failed'")["state"] == "done"
+        page.route("**/parts/*", lambda route: None)
+        other = padded_video(tmp_path / "c.mp4", SIZE_BYTES, seed=1)
+        (other_id,) = add_files(page, other)["ids"]
+        page.wait_for_function("() => window.uploader.items.at(-1).uploadId")
+        page.evaluate("(id) => window.uploader.cancel(id)", other_id)
+        page.wait_for_function("async () => (await window.uploader.unfinished()).length === 0")
+        assert page.evaluate("() => window.uploader.items.length") == 2
+        page.close()
+
+
+@needs_browser
+def test_a_page_does_not_mix_two_files_that_look_the_same(browser: Browser, tmp_path: Path) -> None:
+    video = padded_video(tmp_path / "a.mp4", SIZE_BYTES)
+    with running_server(tmp_path / "library", script=SERVE_SMALL_PARTS) as server:
+        page = open_page(browser, server)
+        other_part = parts_of(video.read_bytes(), PAGE_PART_BYTES)[2][::-1]
+
+        def send_other_bytes_first(route: Route) -> None:
+            headers = {CLIENT_HEADER: "1"} | digest_header(other_part)
+            request = urllib.request.Request(route.request.url, other_part, headers, method="PUT")
+            assert server.send(request)[0] in (204, 409)
+            route.continue_()
+
+        page.route("**/parts/2", send_other_bytes_first)
+        add_files(page, video)
+        item = wait_for(page, "item.state === 'done' || item.state === 'failed'")
+        assert item["state"] == "failed" and "has changed since its upload was begun" in item["sentence"]
+        page.close()
+    assert stored_uploads(tmp_path / "library") == []
+
+
+@needs_browser
+def test_the_videos_of_a_dropped_folder_are_uploaded_and_other_files_counted(browser: Browser, tmp_path: Path) -> None:
+    folder = tmp_path / "holiday"
+    (folder / "day 2").mkdir(parents=True)
+    for number, name in enumerate(("b.mp4", "a.MP4", "day 2/a.mp4")):
+        padded_video(folder / "x.mp4", 20_000, seed=number).rename(folder / name)
+    for name in ("notes.txt", "day 2/.DS_Store"):
+        (folder / name).write_text("no video")
+    with running_server(tmp_path / "library", script=SERVE_SMALL_PARTS) as server:
+        page = open_page(browser, server)
+        page.evaluate(DROP)
+        devtools = page.context.new_cdp_session(page)
+        data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 50, "y": 200, "data": data})
+        page.wait_for_function("() => window.dropped")
+        assert page.evaluate("() => window.dropped") == {"ids": [1, 2, 3], "skipped": 2}
+        assert page.evaluate("() => window.uploader.items.map((item) => item.name)") == ["a.MP4", "b.mp4", "a.mp4"]
+        page.wait_for_function("() => window.uploader.items.every((item) => item.state === 'done')")
+        page.close()
+    assert len(stored_uploads(tmp_path / "library")) == 3
