@@ -29,8 +29,9 @@ from benchmarks.bench_decode import PeakMemory
 from longview.app.ingest.options import IndexOptions
 from longview.app.service import Longview
 from longview.app.settings import Settings
-from longview.model.screen_text.reader import CHUNK_FRAMES, frame_size
+from longview.model.screen_text.reader import CHUNK_FRAMES
 from longview.model.screen_text.readings import normalized, similarity
+from longview.model.screen_text.recognizer import frame_size
 from longview.video.decoding.decoder import Decoder
 from longview.video.ffmpeg import ffmpeg_path
 

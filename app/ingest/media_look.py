@@ -18,19 +18,20 @@ from longview.video.errors import VideoError
 from longview.video.probing.probe import VideoInfo
 
 if TYPE_CHECKING:
+    from longview.model.screen_text.changes import SmallFrame
     from longview.video.decoding.decoder import Decoder
 
 log = logging.getLogger(__name__)
 
-MAX_SOUND_S, SECTION_S = 180.0, 30.0
+MAX_SOUND_S, SECTION_S = 90.0, 30.0
 """Maximum sound that is examined, and length of the sections in which it is, in seconds. A section holds one chunk of speech."""
-MIN_PLACE_S, MAX_PLACES = 12.0, 8
+MIN_PLACE_S, MAX_PLACES = 12.0, 5
 """Minimum time between two places whose pictures are examined, in seconds, and their maximum number."""
 PLACE_FRAMES = 3
 """Number of frames at each place, a second apart."""
 AFTER_KEY_FRAME_S = 1.0
 """Time from a key frame to the first frame that is examined, in seconds."""
-READ_PLACES = 3
+READ_PLACES = 2
 """Number of places at which the lines of text are counted."""
 
 
@@ -54,6 +55,8 @@ class PictureLook:
     """Mean share of the picture that is read again after a change."""
     lines: float
     """Mean number of lines of text in a frame."""
+    differences: float = 1.0
+    """Share of the neighbouring places whose pictures differ."""
     detection_s: float | None = None
     """Time in which they are sought in a frame on this machine now, in seconds; None: it was not measured."""
 
@@ -111,6 +114,8 @@ class MediaLook:
         if self._pictures is not None:
             return self._pictures
         pairs = changes = area = 0.0
+        earlier: SmallFrame | None = None
+        differences: list[bool] = []
         lines: list[int] = []
         times_s: list[float] = []
         for place_s in self._places():
@@ -126,6 +131,10 @@ class MediaLook:
             frames = [frame for chunk in decoded for frame in chunk.frames]
             pairs += len(moments_s) - 1
             small = [reduce_frame(frame, 0.0) for frame in frames]
+            if small:
+                if earlier is not None:
+                    differences.append(bool(changed_blocks(earlier, small[0]).any()))
+                earlier = small[-1]
             for before, after in zip(small, small[1:], strict=False):
                 blocks = changed_blocks(before, after)
                 if blocks.any():
@@ -146,6 +155,7 @@ class MediaLook:
             changes / pairs if pairs else 1.0,
             area / changes if changes else 1.0,
             sum(lines) / len(lines),
+            sum(differences) / len(differences) if differences else 1.0,
             statistics.median(times_s),
         )
         return self._pictures

@@ -26,15 +26,12 @@ from longview.model.screen_text.readings import RecognizedLine
 from longview.model.screen_text.recognizer import WHOLE, Pixels
 from longview.model.screen_text.regions import changed_regions, touches
 from longview.video.decoding.decoder import TimedFrames
-from longview.video.probing.probe import VideoInfo
 from longview.video.shots import ShotDetector
 
 DECODED_FPS = 5
 """Number of frames per second that are decoded: times are accurate to a fifth of a second."""
 TICKS_PER_BLOCK = 60
 """Length of a block, in ticks of a second."""
-MAX_SIDE_PX = 1280
-"""Longest side of a decoded frame, in pixels. Letters of 12 pixels in a frame of 1080 lines are read."""
 CHUNK_FRAMES = 16
 """Number of frames that are decoded at once; they take 44 MB."""
 MIN_SHOT_S = 0.5
@@ -57,12 +54,6 @@ class ScreenBlock:
     """Number of frames that were recognised, or that show what a recognised one shows."""
     uncovered: tuple[Span, ...]
     """Spans without decodable frames."""
-
-
-def frame_size(video: VideoInfo) -> tuple[int, int]:
-    """Return height and width of the frames that are read, in pixels. Frames are not enlarged."""
-    scale = min(1.0, MAX_SIDE_PX / max(video.height, video.width))
-    return max(1, round(video.height * scale)), max(1, round(video.width * scale))
 
 
 def frame_times_s(span: Span, done_s: float) -> list[float]:

@@ -19,7 +19,10 @@ from longview.core.timeline import Box
 from longview.model.errors import InvalidTextModel, ScreenTextFailed
 from longview.model.screen_text.languages import printable_line
 from longview.model.screen_text.weights import CLASSIFIER_FILE, DETECTOR_FILE, RECOGNIZER_FILE, TextModel
+from longview.video.probing.probe import VideoInfo
 
+MAX_SIDE_PX = 1280
+"""Longest side of a decoded frame, in pixels. Letters of 12 pixels in a frame of 1080 lines are read."""
 DETECTION_SIDE_PX = 640
 """Longest side of the frame in which lines are detected, in pixels."""
 DOUBTFUL_CONFIDENCE = 0.85
@@ -30,6 +33,12 @@ WHOLE = Box(0.0, 0.0, 1.0, 1.0)
 """All of a frame."""
 
 Pixels = NDArray[np.uint8]
+
+
+def frame_size(video: VideoInfo) -> tuple[int, int]:
+    """Return height and width of the frames that are read, in pixels. Frames are not enlarged."""
+    scale = min(1.0, MAX_SIDE_PX / max(video.height, video.width))
+    return max(1, round(video.height * scale)), max(1, round(video.width * scale))
 
 
 @dataclass(frozen=True)
@@ -66,10 +75,10 @@ class TextRecognizer:
     """The loaded text models. Thread-safe: one frame or crop is examined at a time."""
 
     def __init__(self, model: TextModel, *, threads: int = 0) -> None:
-        """Load the models. `threads`: number of CPU threads; 0: one per core.
+        """Check the files; each model is loaded when it is first used. `threads`: number of CPU threads; 0: one per core.
 
         Raises:
-            InvalidTextModel: a file is missing, is not the one that was checked, or cannot be loaded.
+            InvalidTextModel: a file is missing, or is not the one that was checked.
         """
         self.identity = model.identity
         paths = {name: str(model.checked_path(name)) for name in (DETECTOR_FILE, RECOGNIZER_FILE, CLASSIFIER_FILE)}
@@ -91,9 +100,19 @@ class TextRecognizer:
                     "Cls.model_path": paths[CLASSIFIER_FILE],
                 }
             )
-            self._lock = threading.Lock()
-            self.recognize(np.zeros((48, 320, 3), np.uint8))
         except (RuntimeError, ValueError, OSError) as error:
+            raise InvalidTextModel(f"The text model of rapidocr cannot be loaded: {error}") from error
+        self._lock = threading.Lock()
+
+    def load_recognition(self) -> None:
+        """Load the model that recognises lines: an estimate needs only the detector.
+
+        Raises:
+            InvalidTextModel: it cannot be loaded.
+        """
+        try:
+            self.recognize(np.zeros((48, 320, 3), np.uint8))
+        except ScreenTextFailed as error:
             raise InvalidTextModel(f"The text model of rapidocr cannot be loaded: {error}") from error
 
     def detect(self, frame: Pixels, region: Box = WHOLE) -> tuple[Quad, ...]:

@@ -10,7 +10,7 @@ EXAMINED_S = 130.0
 """Maximum video that is examined before a checkpoint declines it, in seconds: three windows of the demo checkpoint."""
 DECLINING_S, DECLINING_S_PER_SECOND = 0.5, 0.035
 """Time to decline a video there, in seconds: the least, and per second that is examined."""
-CAPTIONING_S_PER_SECOND = 0.3
+CAPTIONING_S_PER_SECOND = 0.15
 """Time to caption a second of video with the demo checkpoint there, in seconds."""
 DECLINED_SHARE_WITH_SOUND, DECLINED_SHARE_WITHOUT = 0.95, 0.6
 """Share of the videos that the demo checkpoint declines, before anything was learnt: it knows moving shapes without sound."""

@@ -89,7 +89,7 @@ class ScreenTextSource:
         return reference_s(job.video, ReadingCounts.expected(look, remaining_s)) * slowness
 
     def _look(self, job: SourceJob) -> PictureLook:
-        from longview.model.screen_text.reader import frame_size
+        from longview.model.screen_text.recognizer import frame_size
 
         look = job.look.pictures(*frame_size(job.video), lambda frame: len(self._recognizer().detect(frame)))
         return look or TYPICAL_PICTURES
@@ -106,13 +106,15 @@ class ScreenTextSource:
     def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
         """See `EvidenceSource.run`."""
         from longview.model.screen_text.frame_text import FrameText
-        from longview.model.screen_text.reader import CHUNK_FRAMES, ScreenReader, frame_size, frame_times_s
+        from longview.model.screen_text.reader import CHUNK_FRAMES, ScreenReader, frame_times_s
+        from longview.model.screen_text.recognizer import frame_size
 
         provenance = self._provenance(job)
         estimated_seconds = self.loading_s() + self.work_s(job)
         look = self._look(job)
         # What could fail at once comes before the earlier track is replaced.
         recognizer = self._recognizer()
+        recognizer.load_recognition()
         started = time.monotonic()
         video_id = job.entry.video_id
         track = begin_or_resume(self._library, job, self.name, provenance, self._usable_track(job, provenance))

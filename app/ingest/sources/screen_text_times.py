@@ -37,7 +37,8 @@ LOOK_WEIGHT = 10.0
 Runs on other kinds of pictures tell less: lines of slides take longer than those of a terminal.
 """
 MISSED_CHANGES = 0.16
-"""Share of the seconds with a change that a look does not see: slides change at key frames, at which it begins."""
+"""Share of the seconds with a change that a look does not see where its places differ: slides change at key frames, at which each
+place begins."""
 BLOCK_S = 60.0
 """Time after which a frame is read as a whole, in seconds."""
 TYPICAL_PICTURES = PictureLook(changes=0.4, area=0.8, lines=5.0)
@@ -58,7 +59,7 @@ class ReadingCounts:
     @classmethod
     def expected(cls, look: PictureLook, seconds: float) -> "ReadingCounts":
         """Return what a look leads to expect."""
-        changed_s = seconds * min(1.0, look.changes + MISSED_CHANGES)
+        changed_s = seconds * min(1.0, look.changes + MISSED_CHANGES * look.differences)
         blocks = 1.0 + seconds // BLOCK_S
         new_lines = min(MAX_NEW_LINES, NEW_LINE_SHARE * look.lines)
         frames = CUT_FRAMES * changed_s * max(MIN_AREA, look.area) + blocks

@@ -7,6 +7,7 @@ from PIL import Image
 
 from longview.app.evaluation.sounds import music, write_wav
 from longview.app.ingest.media_look import MediaLook, _sections
+from longview.app.ingest.sources.screen_text_times import ReadingCounts
 from longview.core.timeline import Span
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo
@@ -40,6 +41,15 @@ def test_film_changes_all_the_time_and_slides_do_not(decoder: Decoder, tmp_path:
     moving, still = film.pictures(HEIGHT, WIDTH, lambda _: 0), talk.pictures(HEIGHT, WIDTH, lambda _: 3)
     assert moving is not None and moving.changes > 0.9 and moving.area > 0.5 and moving.lines == 0.0
     assert still is not None and still.changes < 0.2 and still.lines == 3.0
+    assert moving.differences == still.differences == 1.0
+
+
+def test_picture_that_stays_has_no_changes_between_the_places(decoder: Decoder, tmp_path: Path) -> None:
+    shown = slides((40.0, page(("Only one", 40.0, 40.0))))
+    look, _ = look_at(decoder, write_video(tmp_path / "still.mp4", shown, 36.0))
+    pictures = look.pictures(HEIGHT, WIDTH, lambda _: 1)
+    assert pictures is not None and pictures.changes == pictures.differences == 0.0
+    assert ReadingCounts.expected(pictures, 3600.0).frames == 61.0
 
 
 def test_look_at_hours_examines_a_bounded_part() -> None:
