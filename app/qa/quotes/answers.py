@@ -3,6 +3,7 @@
 Every sentence of such an answer is a quote with its source and time, or says what was listened to and read.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from longview.app.qa.chapters import ChapterFinder
@@ -14,7 +15,7 @@ from longview.app.qa.quotes.text import NOT_LOOKED_AT, SIGHT_HINT, ExtractiveAns
 from longview.app.qa.transcript_coverage import transcript_coverage, unfinished_clauses
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.core.sources import source_label, transcript_sources
+from longview.core.sources import source_label, traits_of, transcript_sources
 from longview.core.time_format import format_time
 from longview.core.timeline import Span
 from longview.indexing.records.track import Provenance
@@ -131,9 +132,7 @@ class ExtractiveAnswers:
                 return ExtractiveAnswer(absence, (), None if coverage.is_empty else False, similar.confidence, coverage)
             text = "\n".join([absence, "Closest passages, in other words:", *map(quote_line, similar.quotes)])
             return ExtractiveAnswer(text, cite(entry, similar.quotes), None, similar.confidence, coverage)
-        occurrences = sum(count_occurrences(quote.text, topic) for quote in mentions)
-        count = "once" if occurrences == 1 else f"{occurrences:,} times"
-        text = "\n".join([f"“{topic}” is mentioned {count}:", *map(quote_line, mentions[:MAX_MENTIONS])])
+        text = "\n".join([f"“{topic}” is mentioned {_count_text(mentions, topic)}:", *map(quote_line, mentions[:MAX_MENTIONS])])
         if len(mentions) > MAX_MENTIONS:
             text += f"\n… and in {len(mentions) - MAX_MENTIONS:,} more places."
         return ExtractiveAnswer(text, cite(entry, mentions[:MAX_MENTIONS]), True, 1.0, coverage)
@@ -160,6 +159,9 @@ class ExtractiveAnswers:
                 # It stands there as what comes before or after an earlier mention.
                 continue
             neighbours = [item for item in self._moments(entry).neighbours(mention, is_after=is_after) if item not in quotes]
+            if quotes and not neighbours:
+                # All of them are there with an earlier mention.
+                continue
             lines_shown = list(map(quote_line, neighbours)) or [f"Nothing else is said or written {question.kind} it."]
             lines += [quote_line(mention), f"{question.kind.capitalize()} it:", *lines_shown]
             quotes += [mention, *neighbours]
@@ -230,6 +232,20 @@ class ExtractiveAnswers:
             return ExtractiveAnswer(answer, citations, None, confidence, coverage)
         answer = "\n".join(["Quoted from the video, best match first:", *lines])
         return ExtractiveAnswer(answer, citations, True, confidence, coverage)
+
+
+def _count_text(mentions: Sequence[Quote], topic: str) -> str:
+    """Return how often a topic is mentioned, in words; of each kind if it is said and written."""
+    said, written = (
+        sum(count_occurrences(quote.text, topic) for quote in mentions if traits_of(quote.source).is_spoken == is_spoken)
+        for is_spoken in (True, False)
+    )
+    detail = f" (said {_often_text(said)}, written {_often_text(written)})" if said and written else ""
+    return _often_text(said + written) + detail
+
+
+def _often_text(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def _wider(span: Span | None) -> Span | None:

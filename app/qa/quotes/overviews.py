@@ -98,7 +98,7 @@ class OverviewQuotes:
         for (source, language), segments in sorted(
             groups.items(), key=lambda item: (transcript_sources().index(item[0][0]), -len(item[1]))
         ):
-            name, first = language_name(language) if language else "Text in a language that is not told", segments[0]
+            name, first = language_name(language) if language else "Text whose language is not known", segments[0]
             if traits_of(source).is_spoken and not traits_of(source).is_imported and language:
                 seconds = sum(segment.span.duration_s for segment in segments)
                 label = f"{name} is spoken, {format_clock(seconds)} in all"

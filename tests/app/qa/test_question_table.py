@@ -358,3 +358,21 @@ def test_question_of_each_language_has_its_kind(kind: str, detail: str, text: st
         assert parsed.aspect == detail
     elif kind in ("mentions", "before", "after"):
         assert parsed.topic in TOPICS
+
+
+def test_what_is_said_and_written_at_one_time_is_counted_by_kind_and_told_once(app: Longview, tmp_path: Path) -> None:
+    """A second mention at the same time would say that nothing comes before it, although that stands above."""
+    entry = app.index(write_wav(tmp_path / "talk.wav", silence(90.0)), IndexOptions(sources=("subtitles",))).result().entry
+    tracks = app.parts.library.tracks
+    lines = [shown(0.0, 30.0, "Item 1 - Roll call"), shown(30.0, 60.0, "Item 2 - Budget")]
+    tracks.replace(entry.video_id, sample_track("screen_text", span=Span(0, 90), done_s=90.0, frames_read=90), lines)
+    segments = [spoken(2.0, "All members are present."), spoken(32.0, "The budget is large.")]
+    tracks.replace(entry.video_id, sample_track("speech", span=Span(0, 90), done_s=90.0, language="en"), segments)
+    entry = app.parts.library.video(entry.video_id)
+    assert (
+        app.ask([entry], "How many times is the budget mentioned?")
+        .result()
+        .text.startswith("“budget” is mentioned 2 times (said once, written once):\n")
+    )
+    before = app.ask([entry], "What happens before the budget?").result().text
+    assert before.count("Before it:") == 1 and "Roll call" in before and "present" in before and "Nothing else" not in before
