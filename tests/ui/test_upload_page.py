@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import re
 import signal
 import urllib.request
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Browser, Page, Route, expect
 
 from longview.app.serving.upload_files import unfinished_folder
 from longview.ui.access import CLIENT_HEADER
@@ -211,3 +212,43 @@ def test_the_videos_of_a_dropped_folder_are_uploaded_and_other_files_counted(bro
         page.wait_for_function("() => window.uploader.items.every((item) => item.state === 'done')")
         page.close()
     assert len(stored_uploads(tmp_path / "library")) == 3
+
+
+@needs_browser
+def test_an_upload_is_paused_continued_found_after_a_reload_and_discarded(browser: Browser, tmp_path: Path) -> None:
+    video = padded_video(tmp_path / "talk <b>1.mp4", SIZE_BYTES)
+    with running_server(tmp_path / "library", script=SERVE_SMALL_PARTS) as server:
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        page.on("dialog", lambda dialog: dialog.accept())
+        held: list[Route] = []
+
+        def hold(route: Route) -> None:
+            # All parts but the first two stay on their way.
+            held.append(route)
+            if len(held) <= 2:
+                route.continue_()
+
+        page.route("**/parts/*", hold)
+        page.goto(server.url)
+        row = page.locator("longview-uploads li")
+        page.locator("longview-library input[type=file][multiple]").last.set_input_files(video)
+        expect(row).to_contain_text(re.compile(r"sent [1-9]\d? %"))
+        assert "talk <b>1.mp4" in row.inner_text()
+        row.get_by_role("button", name="Pause").click()
+        expect(row).to_contain_text(re.compile(r"paused at [1-9]"))
+        row.get_by_role("button", name="Continue").click()
+        expect(row).to_contain_text(re.compile(r"sent [1-9]\d? %"))
+        page.reload()
+        expect(row).to_contain_text("was sent; drop the same file again to continue")
+        page.locator("longview-library input[type=file][multiple]").last.set_input_files(video)
+        expect(row).to_have_count(1)
+        expect(row).to_contain_text(re.compile(r"sent [1-9]\d? %"))
+        page.reload()
+        row.get_by_role("button", name="Discard").click()
+        expect(row).to_have_count(0)
+        page.reload()
+        page.locator("longview-library .picker.large").wait_for()
+        expect(row).to_have_count(0)
+        assert not list(unfinished_folder(tmp_path / "library").iterdir())
+        page.close()

@@ -81,6 +81,8 @@ const ENGLISH = {
   'upload.waiting': 'waiting to be sent',
   'upload.sending': 'sent {percent}',
   'upload.paused': 'paused at {percent}',
+  'upload.unfinished': '{percent} was sent; drop the same file again to continue',
+  'upload.discard': 'Discard',
   'upload.checking': 'checking',
   'upload.remaining': '{left} left',
   'upload.failed': 'failed',

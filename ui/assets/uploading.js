@@ -1,8 +1,18 @@
-// The uploads of this page: what is sent, how far, and what went wrong.
+// The uploads of this page, and those that were begun and not finished: what is sent, how far, and what went wrong.
 import { uploader } from './adding.js';
-import { element, shadow } from './dom.js';
+import { element, shadow, toast } from './dom.js';
 import { duration, percent } from './format.js';
 import { text } from './strings.js';
+
+// Buttons of a row for each state, with their texts.
+const ACTIONS = {
+  waiting: { pause: 'queue.pause', cancel: 'queue.cancel' },
+  sending: { pause: 'queue.pause', cancel: 'queue.cancel' },
+  checking: { cancel: 'queue.cancel' },
+  paused: { resume: 'queue.resume', cancel: 'queue.cancel' },
+  failed: { resume: 'queue.retry', dismiss: 'queue.dismiss' },
+  unfinished: { discard: 'upload.discard' },
+};
 
 class Uploads extends HTMLElement {
   #rows = new Map();
@@ -10,44 +20,66 @@ class Uploads extends HTMLElement {
   connectedCallback() {
     if (this.shadowRoot) return;
     const root = shadow(this);
-    this.list = element('ul', { class: 'rows' });
+    this.list = element('ul', { class: 'rows', click: (event) => this.#act(event.target.closest('button')) });
     this.box = element('div', { class: 'uploads', hidden: true }, this.list);
     root.append(this.box);
     uploader.addEventListener('change', ({ detail }) => this.#show(detail));
-    uploader.addEventListener('remove', ({ detail }) => this.#show({ ...detail, state: 'done' }));
+    uploader.addEventListener('remove', ({ detail }) => this.#remove(detail.id));
+    this.#listUnfinished();
   }
 
-  // A failed upload only leaves the page: what has arrived of it stays for a day, and the same file continues it.
-  #end(id) {
-    const row = this.#rows.get(id);
-    if (!row.isFailed) {
-      uploader.cancel(id);
-      return;
-    }
-    row.item.remove();
-    this.#rows.delete(id);
+  // What another page began, or this one before it was left: the server has a part of it, and only the file is missing.
+  async #listUnfinished() {
+    const uploads = await uploader.unfinished().catch(() => []);
+    const own = new Set(uploader.items.map((upload) => upload.uploadId));
+    for (const upload of uploads)
+      if (!own.has(upload.upload_id)) this.#show({ id: upload.upload_id, uploadId: upload.upload_id, name: upload.name, size: upload.size_bytes, sent: upload.received_bytes, state: 'unfinished' });
+  }
+
+  async #act(button) {
+    const id = button?.closest('li')?.dataset.upload;
+    if (!id) return;
+    const { upload } = this.#rows.get(id);
+    // A failed upload only leaves the page: what has arrived of it stays for a day, and the same file continues it.
+    if (button.dataset.action === 'dismiss') this.#remove(id);
+    else if (button.dataset.action !== 'discard') uploader[button.dataset.action](upload.id);
+    else
+      try {
+        await uploader.discard(id);
+        this.#remove(id);
+      } catch (error) {
+        toast(error.message);
+      }
+  }
+
+  #remove(id) {
+    this.#rows.get(String(id))?.item.remove();
+    this.#rows.delete(String(id));
     this.box.hidden = !this.#rows.size;
   }
 
   #show(upload) {
+    const id = String(upload.id);
+    // The file is there again.
+    if (upload.uploadId !== id) this.#remove(upload.uploadId);
     if (upload.state === 'done') {
-      this.#rows.get(upload.id)?.item.remove();
-      this.#rows.delete(upload.id);
-    } else {
-      let row = this.#rows.get(upload.id);
-      if (!row) {
-        row = { state: element('span', { class: 'state' }), button: element('button', { text: text('queue.cancel'), click: () => this.#end(upload.id) }), again: element('button', { text: text('queue.retry'), hidden: true, click: () => uploader.resume(upload.id) }) };
-        row.item = element('li', {}, element('b', { text: upload.name }), row.state, element('span', { class: 'actions' }, row.again, row.button));
-        this.#rows.set(upload.id, row);
-        this.list.append(row.item);
-      }
-      row.state.className = `state ${upload.state}`;
-      row.state.textContent = stateText(upload);
-      row.isFailed = upload.state === 'failed';
-      row.again.hidden = !row.isFailed;
-      row.button.textContent = text(row.isFailed ? 'queue.dismiss' : 'queue.cancel');
+      this.#remove(id);
+      return;
     }
-    this.box.hidden = !this.#rows.size;
+    let row = this.#rows.get(id);
+    if (!row) {
+      row = { state: element('span'), actions: element('span', { class: 'actions' }) };
+      row.item = element('li', { 'data-upload': id }, element('b', { text: upload.name }), row.state, row.actions);
+      this.#rows.set(id, row);
+      this.list.append(row.item);
+    }
+    row.state.className = `state ${upload.state}`;
+    row.state.textContent = stateText(upload);
+    // Buttons stay while the progress changes, so that a press and its release are one click.
+    if (row.upload?.state !== upload.state)
+      row.actions.replaceChildren(...Object.entries(ACTIONS[upload.state]).map(([action, key]) => element('button', { 'data-action': action, text: text(key) })));
+    row.upload = upload;
+    this.box.hidden = false;
   }
 }
 
