@@ -14,8 +14,9 @@ from longview.indexing.library_files import delete_inside
 from longview.indexing.sqlite.database import connections
 from longview.indexing.sqlite.database.connections import connect
 from longview.indexing.sqlite.database.database import DATABASE
+from longview.indexing.sqlite.database.migrations import MIGRATIONS
 from longview.indexing.sqlite.database.row_rules import rule_of
-from longview.indexing.sqlite.database.schema import MIGRATIONS, add_functions, migrate
+from longview.indexing.sqlite.database.schema import add_functions, migrate
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair.integrity import copy_problems, database_problems
 from longview.indexing.sqlite.repair.recovery import recover

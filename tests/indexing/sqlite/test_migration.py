@@ -14,7 +14,7 @@ from longview.indexing.embedding.embedder import SentenceEncoder
 from longview.indexing.exports import FORMATS
 from longview.indexing.records.track import Provenance, Track
 from longview.indexing.sqlite.database.database import DATABASE
-from longview.indexing.sqlite.database.schema import MIGRATIONS
+from longview.indexing.sqlite.database.migrations import MIGRATIONS
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair.integrity import database_problems
 from longview.indexing.sqlite.vectors import VectorIndex
