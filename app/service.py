@@ -120,9 +120,11 @@ class Longview:
         """What has changed in the library, from any process."""
         return self.parts.library.changes
 
-    def names(self) -> tuple[VideoName, ...]:
-        """Return the ids, titles and paths of all videos."""
-        return self.parts.library.names()
+    def missing_ids(self) -> frozenset[str]:
+        """Return the ids of the videos whose files are not where they were."""
+        from longview.app.files.disk_usage import missing_ids
+
+        return missing_ids(self.parts.library.paths())
 
     def set_position(self, entry: VideoEntry, position_s: float) -> None:
         """Store the time at which somebody stopped watching a video, in seconds; 0 forgets that it was watched."""

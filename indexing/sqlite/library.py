@@ -168,6 +168,11 @@ class Library:
             rows = db.execute(f"SELECT video_id, title, path FROM videos WHERE {IS_IN_LIBRARY} ORDER BY added_at, rowid")
             return tuple(VideoName(video_id, title, Path(path)) for video_id, title, path in map(tuple, rows.fetchall()))
 
+    def paths(self) -> dict[str, str]:
+        """Return the paths of the files of all videos by their ids."""
+        with self._database.connection() as db:
+            return dict(map(tuple, db.execute(f"SELECT video_id, path FROM videos WHERE {IS_IN_LIBRARY}").fetchall()))
+
     def rename(self, video_id: str, title: str) -> VideoEntry:
         """Set the title of a video.
 
@@ -219,8 +224,10 @@ class Library:
         """
         prefix = reference.strip().lower()
         with self._database.connection() as db:
+            # The range is one of the index. `~` comes after all characters of an id.
             rows = db.execute(
-                f"SELECT * FROM videos WHERE {IS_IN_LIBRARY} AND substr(video_id, 1, length(:prefix)) = :prefix LIMIT 3",
+                f"SELECT * FROM videos WHERE {IS_IN_LIBRARY} AND video_id BETWEEN :prefix AND :prefix || '~' "
+                "AND substr(video_id, 1, length(:prefix)) = :prefix LIMIT 3",
                 {"prefix": prefix},
             ).fetchall()
             if not prefix or not rows:

@@ -20,22 +20,29 @@ SORT_COLUMNS = {"added": "added_at", "title": "sort_title", "duration": "duratio
 SEARCHED_TITLE = f"CASE WHEN length(sort_title) < {SORTED_CHARACTERS} THEN sort_title ELSE folded(title) END"
 """Title without case and accents: of most titles, all of it is stored."""
 UNFINISHED = "jobs.status IN ('waiting', 'running', 'paused')"
-NOT_IN_QUEUE = f"content_hash NOT IN (SELECT content_hash FROM jobs WHERE {UNFINISHED})"
 IS_IN_STATE = "content_hash IN (SELECT content_hash FROM jobs WHERE status = :state)"
 """Condition of a video of which a job is in a state of the queue."""
-IS_SOUGHT = (
-    f"EXISTS (SELECT 1 FROM jobs WHERE jobs.content_hash = videos.content_hash AND {UNFINISHED} AND CASE "
+IS_NOT_SOUGHT = (
+    f"(content_hash NOT IN (SELECT content_hash FROM jobs WHERE {UNFINISHED}) OR NOT EXISTS "
+    f"(SELECT 1 FROM jobs WHERE jobs.content_hash = videos.content_hash AND {UNFINISHED} AND CASE "
     "WHEN json_valid(options) AND json_type(options, '$.sources') = 'array' "
-    "THEN tracks.source IN (SELECT value FROM json_each(options, '$.sources')) ELSE 1 END)"
+    "THEN tracks.source IN (SELECT value FROM json_each(options, '$.sources')) ELSE 1 END))"
 )
-"""Condition of a track that an unfinished job is to find."""
-IS_OUTDATED = (
-    "tracks.source = 'captions' AND tracks.status = 'complete' AND segment_counts != '{}' AND "
-    "(checkpoint, profile, prompt_version) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), "
-    "json_extract(value, '$[2]') FROM json_each(:makers))"
+"""Condition of a track that no unfinished job is to find. Most videos are not in the queue, which one list of it shows."""
+HAS_TRACK_IN_STATE = (
+    f"SELECT tracks.video_id FROM tracks JOIN videos USING (video_id) WHERE tracks.status = :status AND {IS_NOT_SOUGHT}"
 )
-"""Condition of a track of captions that another checkpoint would make now."""
-HAS_FAILED_JOB = f"(content_hash IN (SELECT content_hash FROM jobs WHERE status = 'failed') AND {NOT_IN_QUEUE})"
+HAS_FAILED_JOB = (
+    "SELECT video_id FROM jobs JOIN videos USING (content_hash) WHERE jobs.status = 'failed' "
+    f"AND content_hash NOT IN (SELECT content_hash FROM jobs WHERE {UNFINISHED})"
+)
+HAS_OUTDATED_CAPTIONS = (
+    "EXISTS (SELECT 1 FROM tracks WHERE tracks.video_id = videos.video_id AND tracks.source = 'captions' "
+    "AND tracks.status = 'complete' AND segment_counts != '{}' AND (checkpoint, profile, prompt_version) IN "
+    "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:makers)) "
+    f"AND {IS_NOT_SOUGHT})"
+)
+"""Condition of a video whose captions another checkpoint would make now: often of most, so that a page reads its own only."""
 MAX_WORDS = 20
 """Maximum number of words of a query that count."""
 MAX_CURSOR_CHARACTERS = 4000
@@ -64,6 +71,8 @@ def read_listing(
         values |= {"cursor_key": key, "cursor_row": row_number}
     else:
         (total,) = db.execute(f"SELECT count(*) FROM videos WHERE {where}", values).fetchone()
+        if not total:
+            return [], 0, None
     direction = "DESC" if query.is_descending else "ASC"
     rows = db.execute(
         f"SELECT videos.*, videos.rowid AS row_number, {column} AS sort_key FROM videos WHERE {where} "
@@ -86,12 +95,13 @@ def _conditions(query: ListingQuery) -> tuple[list[str], dict[str, Any]]:
         conditions.append(IS_IN_STATE)
         values["state"] = query.state
     elif query.state == "failed":
-        has_failed_track = _has_track("tracks.status = 'failed'")
-        conditions.append(f"({HAS_FAILED_JOB} OR {has_failed_track})")
+        conditions.append(f"video_id IN ({HAS_TRACK_IN_STATE} UNION {HAS_FAILED_JOB})")
+        values["status"] = "failed"
     elif query.state == "partial":
-        conditions.append(_has_track("tracks.status = 'incomplete'"))
+        conditions.append(f"video_id IN ({HAS_TRACK_IN_STATE})")
+        values["status"] = "incomplete"
     elif query.state == "outdated":
-        conditions.append(_has_track(IS_OUTDATED))
+        conditions.append(HAS_OUTDATED_CAPTIONS)
         makers = [[maker.checkpoint, maker.profile, maker.prompt_version] for maker in query.outdated]
         values["makers"] = json.dumps(makers)
     if query.source:
@@ -103,11 +113,6 @@ def _conditions(query: ListingQuery) -> tuple[list[str], dict[str, Any]]:
         conditions.append("video_id IN (SELECT value FROM json_each(:ids))")
         values["ids"] = json.dumps(sorted(query.video_ids))
     return conditions, values
-
-
-def _has_track(condition: str) -> str:
-    """Return the condition of a video with a track that no unfinished job is to find, and for which a condition is true."""
-    return f"video_id IN (SELECT tracks.video_id FROM tracks JOIN videos USING (video_id) WHERE {condition} AND NOT {IS_SOUGHT})"
 
 
 def _mark(query: ListingQuery) -> int:

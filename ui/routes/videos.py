@@ -8,7 +8,6 @@ from pydantic import Field
 
 from longview.app import schemas
 from longview.app.errors import EXPECTED_ERRORS
-from longview.app.files.disk_usage import original_bytes
 from longview.app.jobs.source_states import jobs_by_content, unfinished_by_content
 from longview.app.service import Longview
 from longview.app.serving.workers import Workers
@@ -64,14 +63,11 @@ def videos_router(app: Longview, workers: Workers) -> APIRouter:
 
     @router.get("/videos")
     def videos(request: Request, parameters: Annotated[ListParameters, Query()]) -> Response:
-        missing = None
-        if parameters.missing:
-            missing = frozenset(name.video_id for name in app.names() if original_bytes(name.path) is None)
         query = ListingQuery(
             text=parameters.query,
             state=parameters.state,
             source=parameters.source,
-            video_ids=missing,
+            video_ids=app.missing_ids() if parameters.missing else None,
             sort=parameters.sort,
             is_descending=parameters.descending,
         )
