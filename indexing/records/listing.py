@@ -8,8 +8,8 @@ from longview.indexing.records.video import VideoEntry
 SortKey = Literal["added", "title", "duration", "watched"]
 ListState = Literal["running", "waiting", "paused", "failed", "partial", "outdated"]
 """States by which videos are listed. `running`, `waiting`, `paused`: a job of the video is in this state. Of a source that no
-unfinished job is to find: `failed`: it has failed, or else the last job of the video; `partial`: only a part was looked at;
-`outdated`: another checkpoint would make the captions now."""
+unfinished job is to find: `failed`: it has failed, or a job of the video has; `partial`: only a part was looked at; `outdated`:
+another checkpoint would make the captions now."""
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,24 @@ SORT_COLUMNS = {"added": "added_at", "title": "sort_title", "duration": "duratio
 SEARCHED_TITLE = f"CASE WHEN length(sort_title) < {SORTED_CHARACTERS} THEN sort_title ELSE folded(title) END"
 """Title without case and accents: of most titles, all of it is stored."""
 UNFINISHED = "jobs.status IN ('waiting', 'running', 'paused')"
+NOT_BEGUN = "jobs.status IN ('waiting', 'paused')"
 IS_IN_STATE = "content_hash IN (SELECT content_hash FROM jobs WHERE status = :state)"
 """Condition of a video of which a job is in a state of the queue."""
-IS_NOT_SOUGHT = (
-    f"(content_hash NOT IN (SELECT content_hash FROM jobs WHERE {UNFINISHED}) OR NOT EXISTS "
-    f"(SELECT 1 FROM jobs WHERE jobs.content_hash = videos.content_hash AND {UNFINISHED} AND CASE "
-    "WHEN json_valid(options) AND json_type(options, '$.sources') = 'array' "
-    "THEN tracks.source IN (SELECT value FROM json_each(options, '$.sources')) ELSE 1 END))"
-)
-"""Condition of a track that no unfinished job is to find. Most videos are not in the queue, which one list of it shows."""
+
+
+def _is_not_sought(jobs: str) -> str:
+    """Return the condition of a track that none of some jobs is to find. Most videos are not in the queue, as one list shows."""
+    return (
+        f"(content_hash NOT IN (SELECT content_hash FROM jobs WHERE {jobs}) OR NOT EXISTS "
+        f"(SELECT 1 FROM jobs WHERE jobs.content_hash = videos.content_hash AND {jobs} AND CASE "
+        "WHEN json_valid(options) AND json_type(options, '$.sources') = 'array' "
+        "THEN tracks.source IN (SELECT value FROM json_each(options, '$.sources')) ELSE 1 END))"
+    )
+
+
 HAS_TRACK_IN_STATE = (
-    f"SELECT tracks.video_id FROM tracks JOIN videos USING (video_id) WHERE tracks.status = :status AND {IS_NOT_SOUGHT}"
+    "SELECT tracks.video_id FROM tracks JOIN videos USING (video_id) "
+    f"WHERE tracks.status = :status AND {_is_not_sought(UNFINISHED)}"
 )
 HAS_FAILED_JOB = (
     "SELECT video_id FROM jobs JOIN videos USING (content_hash) WHERE jobs.status = 'failed' "
@@ -40,9 +47,10 @@ HAS_OUTDATED_CAPTIONS = (
     "EXISTS (SELECT 1 FROM tracks WHERE tracks.video_id = videos.video_id AND tracks.source = 'captions' "
     "AND tracks.status = 'complete' AND segment_counts != '{}' AND (checkpoint, profile, prompt_version) IN "
     "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:makers)) "
-    f"AND {IS_NOT_SOUGHT})"
+    f"AND {_is_not_sought(NOT_BEGUN)})"
 )
-"""Condition of a video whose captions another checkpoint would make now: often of most, so that a page reads its own only."""
+"""Condition of a video whose captions another checkpoint would make now: often of most, so that a page reads its own only. While
+a job runs, captions that are complete stay what they are."""
 MAX_WORDS = 20
 """Maximum number of words of a query that count."""
 MAX_CURSOR_CHARACTERS = 4000
