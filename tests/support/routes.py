@@ -1,5 +1,6 @@
 """Videos of a library by number, and documents of the routes over it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.testclient import TestClient
@@ -20,12 +21,12 @@ def put(library: Library, number: int, title: str) -> VideoEntry:
     return put_captions(library, sample_entry(video_id(number), title), sample_events("a red circle"))
 
 
-def add_job(library: Library, number: int, *sources: str) -> QueuedJob:
+def add_job(library: Library, number: int, *sources: str, settings: Mapping[str, Any] | None = None) -> QueuedJob:
     """Add a job of a video that is in the library. `sources`: the only ones that it is to find."""
     entry = sample_entry(video_id(number))
     options = {"sources": list(sources)} if sources else {}
-    queue, title = library.queue, f"job of {number}"
-    return queue.add(entry.path, title=title, options=options, settings={}, priority=0, content_hash=entry.content_hash)
+    values: dict[str, Any] = {"options": options, "settings": settings or {}, "priority": 0, "content_hash": entry.content_hash}
+    return library.queue.add(entry.path, title=f"job of {number}", **values)
 
 
 def get(client: TestClient, path: str, **parameters: Any) -> Any:
