@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from longview.app.errors import BadRequest
 from longview.app.files.file_names import is_file_name
 from longview.app.files.video_names import checked_title, is_same_title, with_id
 from longview.app.parts import Parts
-from longview.app.runtime.provenance import is_outdated
+from longview.app.runtime.provenance import is_outdated, outdated_makers
 from longview.app.settings import Settings
 from longview.app.streams import Stream
 from longview.core.lazy import LazyPart
@@ -18,8 +19,8 @@ from longview.core.timeline import Segment, Span
 from longview.indexing.errors import UnknownVideo
 from longview.indexing.records.listing import Listing, ListingQuery
 from longview.indexing.records.track import Provenance, TrackVersion
-from longview.indexing.records.video import AnsweredQuestion, VideoEntry, VideoName
-from longview.indexing.sqlite.tracks.removals import RemovedVideo
+from longview.indexing.records.video import VideoEntry, VideoName
+from longview.indexing.sqlite.changes import Changes
 from longview.model.errors import ModelError
 from longview.model.tasks.events import PartialResult
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from longview.app.files.disk_usage import VideoBytes
     from longview.app.files.originals import RelinkReport
     from longview.app.files.outputs import ContactSheet, Cut
-    from longview.app.files.removal import Removal
+    from longview.app.files.posters import Pictures
+    from longview.app.files.removal import Removal, VideoRemovals
     from longview.app.ingest.indexer import IndexResult
     from longview.app.ingest.options import IndexOptions, PlanOptions
     from longview.app.ingest.planning import PlanReport
@@ -35,13 +37,13 @@ if TYPE_CHECKING:
     from longview.app.jobs.control import JobControl
     from longview.app.qa.answers import Answer
     from longview.app.qa.chapters import Chapters
+    from longview.app.qa.conversations import VideoConversations
     from longview.app.qa.locator import Location
     from longview.app.qa.retriever import SearchResults
     from longview.app.runtime.caption_offer import CaptionOffer
     from longview.indexing.records.job import QueuedJob
     from longview.model.engine.base import ChatTurn
     from longview.model.engine.checkpoints.checkpoints import Checkpoint
-    from longview.video.thumbnails import Sprite
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,6 @@ class Longview:
         self.settings = settings
         self.parts = Parts(settings)
         """For the other packages of `app/` only, such as `diagnostics`, `evaluation` and `serving`."""
-        self._poster_times_s: dict[str, float] = {}
 
     def close(self) -> None:
         """End the processes that decode videos."""
@@ -106,22 +107,27 @@ class Longview:
 
     def listing(self, query: ListingQuery, cursor: str = "", *, limit: int) -> Listing:
         """Return a page of the videos that a query names; see `Library.listing`."""
+        if query.state == "outdated":
+            query = replace(query, outdated=outdated_makers(self.parts.runtime, self.parts.library.caption_makers()))
         return self.parts.library.listing(query, cursor, limit=limit)
 
     def mark(self) -> object:
         """Return a mark of the library, which is another one after each change by any process."""
         return self.parts.library.mark()
 
-    def revisions(self) -> tuple[dict[str, object], dict[str, object]]:
-        """Return what changes with each video, and with each conversation, by the ids of the videos."""
-        return self.parts.library.revisions()
+    @property
+    def changes(self) -> Changes:
+        """What has changed in the library, from any process."""
+        return self.parts.library.changes
 
-    def names(self) -> tuple[VideoName, ...]:
-        """Return the ids, titles and paths of all videos."""
-        return self.parts.library.names()
+    def missing_ids(self) -> frozenset[str]:
+        """Return the ids of the videos whose files are not where they were."""
+        from longview.app.files.disk_usage import missing_ids
+
+        return missing_ids(self.parts.library.paths())
 
     def set_position(self, entry: VideoEntry, position_s: float) -> None:
-        """Store the time at which somebody stopped watching a video, in seconds."""
+        """Store the time at which somebody stopped watching a video, in seconds; 0 forgets that it was watched."""
         self.parts.library.set_position(entry.video_id, min(max(0.0, position_s), entry.duration_s))
 
     def video(self, reference: str) -> VideoEntry:
@@ -257,25 +263,6 @@ class Longview:
         """Return the file of a video that browsers can play; None if it is not ready. See `MediaStore.browser_copy`."""
         return self.parts.media.browser_copy(entry)
 
-    def thumbnail(self, video_id: str, time_s: float) -> Path:
-        """Return the picture of a video at a time; see `MediaStore.thumbnail`."""
-        return self.parts.media.thumbnail(video_id, time_s)
-
-    def sprite(self, entry: VideoEntry) -> "tuple[Path, Sprite]":
-        """Return small pictures over a whole video in one image, and what they show; see `MediaStore.sprite`."""
-        return self.parts.media.sprite(entry)
-
-    def poster(self, entry: VideoEntry) -> Path | None:
-        """Return the poster of a video; None if it has sound only."""
-        from longview.app.files.posters import choose_poster_time
-
-        if not entry.has_frames:
-            return None
-        if entry.video_id not in self._poster_times_s:
-            time_s = choose_poster_time(entry.duration_s, lambda time_s: self.thumbnail(entry.video_id, time_s))
-            self._poster_times_s[entry.video_id] = time_s
-        return self.thumbnail(entry.video_id, self._poster_times_s[entry.video_id])
-
     def cut(self, reference: str, span: Span, target: Path | None, *, reencode: bool) -> "Cut":
         """Write a part of a video to a file; see `VideoOutputs.cut`."""
         title, video = self.parts.media.resolve(reference)
@@ -286,56 +273,12 @@ class Longview:
         title, video = self.parts.media.resolve(reference)
         return self.parts.outputs.contact_sheet(title, video, target, columns=columns, rows=rows)
 
-    # -- conversations -----------------------------------------------------------------------------------------------
-
-    def answers(self, entry: VideoEntry) -> tuple[AnsweredQuestion, ...]:
-        """Return the conversation about a video, oldest turn first."""
-        return self.parts.library.conversations.answers(entry.video_id)
-
-    def answer_count(self, entry: VideoEntry) -> int:
-        """Return the number of questions of the conversation about a video."""
-        return self.parts.library.conversations.count(entry.video_id)
-
-    def clear_conversation(self, entry: VideoEntry) -> None:
-        """Clear the conversation about a video, which `undo_clearing` brings back within a day."""
-        self.parts.library.conversations.clear(entry.video_id)
-
-    def undo_clearing(self, entry: VideoEntry) -> None:
-        """Bring back the conversation that was cleared last.
-
-        Raises:
-            NothingCleared: none was cleared in the last day.
-        """
-        self.parts.library.conversations.undo(entry.video_id)
-
-    def cleared_count(self, entry: VideoEntry) -> int:
-        """Return the number of questions that `undo_clearing` brings back."""
-        return self.parts.library.conversations.cleared_count(entry.video_id)
-
-    # -- removals ----------------------------------------------------------------------------------------------------
-
-    def removed_videos(self) -> tuple[RemovedVideo, ...]:
-        """Return the videos whose removal can be undone."""
-        return self.parts.library.removals.videos()
-
     def remove(self, entry: VideoEntry) -> "Removal":
         """Remove a video from the library, with its thumbnails, browser copy and jobs; its source file stays."""
         from longview.app.files.removal import remove
 
         self.parts.runner.cancel_content(entry.content_hash)
         return remove(self.parts.library, self.parts.media, entry)
-
-    def undo_removal(self, reference: str | None = None) -> VideoEntry:
-        """Bring back a video that was removed in the last day, with all that was found in it; see `undo_removal`."""
-        from longview.app.files.removal import undo_removal
-
-        return undo_removal(self.parts.library, self.parts.media, reference)
-
-    def undo_removal_of(self, video_id: str) -> VideoEntry:
-        """Bring back a removed video by its id or a unique prefix of it, and by no path: for requests to a server."""
-        from longview.app.files.removal import undo_removal_of
-
-        return undo_removal_of(self.parts.library, video_id)
 
     # -- indexing and questions ------------------------------------------------------------------------------------------
 
@@ -371,13 +314,6 @@ class Longview:
         `progress`: see `Stream`.
         """
         return Stream(lambda progress: self.parts.runner.run(job, keep_sessions=False, progress=progress), progress=progress)
-
-    @LazyPart
-    def jobs(self) -> "JobControl":
-        """The queue of files to index."""
-        from longview.app.jobs.control import JobControl
-
-        return JobControl(self.parts.library.queue, lambda: self.parts.runner)
 
     def localization_provenance(self, location: "Location") -> "Provenance":
         """Return what found the occurrences of a location: a checkpoint in its frames, else the search in words."""
@@ -425,3 +361,33 @@ class Longview:
             return self.parts.retriever.search(query, limit=limit, video_id=video_id, verify=verify, progress=progress)
 
         return Stream(operation, progress=progress)
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    @LazyPart
+    def pictures(self) -> "Pictures":
+        """The posters and thumbnails of the videos."""
+        from longview.app.files.posters import Pictures
+
+        return Pictures(self.parts.media)
+
+    @LazyPart
+    def removals(self) -> "VideoRemovals":
+        """The removed videos, and how they are brought back."""
+        from longview.app.files.removal import VideoRemovals
+
+        return VideoRemovals(self.parts.library, lambda: self.parts.media)
+
+    @LazyPart
+    def conversations(self) -> "VideoConversations":
+        """The conversations about the videos."""
+        from longview.app.qa.conversations import VideoConversations
+
+        return VideoConversations(self.parts.library)
+
+    @LazyPart
+    def jobs(self) -> "JobControl":
+        """The queue of files to index."""
+        from longview.app.jobs.control import JobControl
+
+        return JobControl(self.parts.library.queue, lambda: self.parts.runner)

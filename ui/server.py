@@ -90,7 +90,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
 
     @web.get("/thumbnail/{video_id}/{time_ms}.jpg")
     def thumbnail(video_id: VideoId, time_ms: TimeMs) -> FileResponse:
-        path = app.thumbnail(require_entry(app, video_id).video_id, time_ms / 1000)
+        path = app.pictures.thumbnail(require_entry(app, video_id).video_id, time_ms / 1000)
         return FileResponse(path, media_type="image/jpeg")
 
     @web.get("/export/{video_id}.{format}")

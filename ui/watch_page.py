@@ -147,7 +147,7 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
         """
 
         def conversation() -> tuple[list[Any], Any]:
-            return markdown.history(app.answers(entry)), _undo_update(app, entry)
+            return markdown.history(app.conversations.answers(entry)), _undo_update(app, entry)
 
         shown: list[Any] | None = None
         known_ids: set[str] | None = None
@@ -185,8 +185,8 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
         entry = find_entry(app, video_id)
         if entry is None:
             return gr.update(**IDLE), [], gr.update(visible=False)
-        app.clear_conversation(entry)
-        return gr.update(**IDLE), markdown.history(app.answers(entry)), _undo_update(app, entry)
+        app.conversations.clear(entry)
+        return gr.update(**IDLE), markdown.history(app.conversations.answers(entry)), _undo_update(app, entry)
 
     @reports_errors
     async def on_undo_clear(video_id: str | None) -> tuple[Any, list[Any], Any]:
@@ -201,8 +201,8 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
             raise toast(NO_VIDEO)
         # Another page may have brought it back already, and shows what this one then shows, too.
         with suppress(NothingCleared):
-            app.undo_clearing(entry)
-        return gr.update(**IDLE), markdown.history(app.answers(entry)), _undo_update(app, entry)
+            app.conversations.undo_clearing(entry)
+        return gr.update(**IDLE), markdown.history(app.conversations.answers(entry)), _undo_update(app, entry)
 
     @reports_errors
     def on_caption_again(video_id: str | None) -> list[Any]:
@@ -292,7 +292,7 @@ def find_entry(app: Longview, video_id: str | None) -> VideoEntry | None:
 
 def missing_view(app: Longview, workers: Workers, video_id: str) -> list[Any]:
     """Render that a video is not in the library; one that was removed lately can be brought back."""
-    removed = next((video for video in app.removed_videos() if video.video_id == video_id), None)
+    removed = next((video for video in app.removals.videos() if video.video_id == video_id), None)
     return [render.missing_video(removed), *video_view(app, workers, None)[1:]]
 
 
@@ -314,7 +314,12 @@ def video_view(app: Longview, workers: Workers, entry: VideoEntry | None, start_
             workers.prepare_for_browser(entry)
     except EXPECTED_ERRORS as error:
         player = render.failure(str(error))
-    return [player, *_view_without_player(app, workers, entry), _undo_update(app, entry), markdown.history(app.answers(entry))]
+    return [
+        player,
+        *_view_without_player(app, workers, entry),
+        _undo_update(app, entry),
+        markdown.history(app.conversations.answers(entry)),
+    ]
 
 
 def indexed_view(app: Longview, workers: Workers, entry: VideoEntry, rendered_player: str | None) -> list[Any]:
@@ -359,7 +364,7 @@ def _offer_updates(app: Longview, workers: Workers, entry: VideoEntry) -> list[A
 
 def _undo_update(app: Longview, entry: VideoEntry) -> Any:
     """Return the update of the button that brings a cleared conversation back."""
-    count = app.cleared_count(entry)
+    count = app.conversations.cleared_count(entry)
     return gr.update(visible=count > 0, value=f"{UNDO_CLEAR} ({count_text(count, 'question')})")
 
 

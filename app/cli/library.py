@@ -76,7 +76,7 @@ def info(context: Context, video: ExistingVideo) -> None:
     entry = context.app.video(video)
     size = context.app.disk_usage([entry])[entry.video_id]
     job = jobs_by_content(context.app.jobs.all(ended_limit=0)).get(entry.content_hash)
-    questions, chapters = context.app.answer_count(entry), _chapter_count(context, entry)
+    questions, chapters = context.app.conversations.count(entry), _chapter_count(context, entry)
     steps = next_steps(entry, is_missing=size.original is None, is_unfinished=job is not None and job.is_unfinished)
     document = schemas.InfoDocument.of(
         entry,
@@ -198,7 +198,7 @@ def remove(
 
 
 def _undo(context: Context, reference: str | None) -> None:
-    entry = context.app.undo_removal(reference)
+    entry = context.app.removals.undo(reference)
     is_missing = context.app.disk_usage([entry])[entry.video_id].original is None
     text = f"{entry.title} ({entry.video_id}) is in the library again, with all that was found in it."
     if any(track.status == "incomplete" for track in entry.tracks):

@@ -130,7 +130,7 @@ def examine(app: Longview) -> Diagnosis:
         problems.append(
             f"Only {free >> 20} MiB are free on the disk of the library ({app.parts.library.folder}); delete other files."
         )
-    missing = missing_ids(entries)
+    missing = missing_ids({entry.video_id: str(entry.path) for entry in entries})
     problems += [
         f"The file of {entry.title} ({entry.video_id}) is no longer at {entry.path}; if it was moved or renamed, "
         "`longview relink FOLDER` finds it again."

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,18 +42,18 @@ class LibraryBytes:
     """Size of the database and its log."""
 
 
-def original_bytes(path: Path) -> int | None:
+def original_bytes(path: Path | str) -> int | None:
     """Return the size of a video file; None if it is not there. Whether its content is the same is not checked."""
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 (to make a `Path` takes longer than this look)
     except (OSError, ValueError):
         return None
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
-def missing_ids(entries: Iterable[VideoEntry]) -> frozenset[str]:
-    """Return the ids of the videos whose files are not where they were."""
-    return frozenset(entry.video_id for entry in entries if original_bytes(entry.path) is None)
+def missing_ids(paths: Mapping[str, str]) -> frozenset[str]:
+    """Return the ids of the videos whose files are not where they were. `paths`: those of the files by the ids."""
+    return frozenset(video_id for video_id, path in paths.items() if original_bytes(path) is None)
 
 
 def video_bytes(library: Library, entries: Sequence[VideoEntry]) -> dict[str, VideoBytes]:

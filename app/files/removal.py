@@ -1,5 +1,6 @@
 """Removal of videos from the library and its undoing: what a removal frees now, and what it frees when it expires."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from longview.app.files.media import MediaStore
@@ -57,26 +58,35 @@ def remove(library: Library, media: MediaStore, entry: VideoEntry) -> Removal:
     return Removal(video, freed_bytes, library.removals.upload_bytes(library.folder / UPLOADS, entry.video_id))
 
 
-def undo_removal(library: Library, media: MediaStore, reference: str | None) -> VideoEntry:
-    """Bring back the removed video that a reference names; None: the one that was removed last.
+class VideoRemovals:
+    """The removed videos of one library. Safe for several threads."""
 
-    `reference`: see `MediaStore.find_removed`.
+    def __init__(self, library: Library, media: Callable[[], MediaStore]) -> None:
+        """`media`: is called when a reference is read that may be the path of a file."""
+        self._library, self._media = library, media
 
-    Raises:
-        UnknownVideo: it was not removed, or longer than a day ago. AmbiguousVideo: several ids have this prefix.
-    """
-    return _undo(library, media.find_removed(reference))
+    def videos(self) -> tuple[RemovedVideo, ...]:
+        """Return the videos whose removal can be undone."""
+        return self._library.removals.videos()
 
+    def undo(self, reference: str | None = None) -> VideoEntry:
+        """Bring back the removed video that a reference names, with all that was found in it; None: the one removed last.
 
-def undo_removal_of(library: Library, video_id: str) -> VideoEntry:
-    """Bring back the removed video with an id or a unique id prefix. The name of a file is not an id, and no file is read.
+        `reference`: see `MediaStore.find_removed`.
 
-    Raises:
-        UnknownVideo: it was not removed, or longer than a day ago. AmbiguousVideo: several ids have this prefix.
-    """
-    return _undo(library, library.removals.find(video_id))
+        Raises:
+            UnknownVideo: it was not removed, or longer than a day ago. AmbiguousVideo: several ids have this prefix.
+        """
+        return self._undo(self._media().find_removed(reference))
 
+    def undo_of(self, video_id: str) -> VideoEntry:
+        """Bring back the removed video with an id or a unique id prefix, and read no file: for requests to a server.
 
-def _undo(library: Library, video: RemovedVideo) -> VideoEntry:
-    library.removals.undo(video.video_id)
-    return library.video(video.video_id)
+        Raises:
+            UnknownVideo: it was not removed, or longer than a day ago. AmbiguousVideo: several ids have this prefix.
+        """
+        return self._undo(self._library.removals.find(video_id))
+
+    def _undo(self, video: RemovedVideo) -> VideoEntry:
+        self._library.removals.undo(video.video_id)
+        return self._library.video(video.video_id)

@@ -48,6 +48,15 @@ def jobs_by_content(jobs: Iterable[QueuedJob]) -> dict[str, QueuedJob]:
     return chosen
 
 
+def unfinished_by_content(jobs: Iterable[QueuedJob]) -> dict[str, list[QueuedJob]]:
+    """Return the unfinished jobs of each content, in the order of `jobs`."""
+    found: dict[str, list[QueuedJob]] = {}
+    for job in jobs:
+        if job.content_hash and job.is_unfinished:
+            found.setdefault(job.content_hash, []).append(job)
+    return found
+
+
 def source_states(entry: VideoEntry, job: QueuedJob | None, *, is_outdated: bool) -> tuple[SourceState, ...]:
     """Return the states of the sources that apply to a video, in the order in which they are shown.
 

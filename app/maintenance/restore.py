@@ -18,7 +18,7 @@ from longview.core.atomic import PRIVATE_FOLDER_MODE, PRIVATE_MODE, create_priva
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.database.database import DATABASE, LOCK
-from longview.indexing.sqlite.database.schema import MIGRATIONS
+from longview.indexing.sqlite.database.migrations import MIGRATIONS
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair.copies import (
     check_copy,

@@ -1,16 +1,14 @@
 """Provenance of results: what they were made with, and whether the models of now would make others."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from longview.indexing.records.track import Provenance
+from longview.indexing.records.listing import CaptionMaker
+from longview.indexing.records.track import Provenance, is_same_name
 from longview.indexing.records.video import VideoEntry
 from longview.model.errors import ModelError
 
-if TYPE_CHECKING:
-    from longview.app.runtime.runtime import Runtime
-    from longview.model.engine.checkpoints.checkpoints import Checkpoint
-    from longview.video.sampling_plan import SamplingPlan
 if TYPE_CHECKING:
     from longview.app.runtime.runtime import Runtime
     from longview.model.engine.checkpoints.checkpoints import Checkpoint
@@ -62,19 +60,31 @@ def _uses_int8(runtime: "Runtime") -> bool:
 
 def is_outdated(runtime: "Runtime", entry: VideoEntry) -> bool:
     """Whether another checkpoint, another profile, or another version of the prompts would now caption this video."""
-    from longview.model.engine.checkpoints.checkpoints import is_same_checkpoint
-
     track = entry.track("captions")
     if track is None:
         return False
+    provenance = track.provenance
+    maker = CaptionMaker(provenance.checkpoint, provenance.profile, provenance.prompt_version)
+    return bool(outdated_makers(runtime, [maker]))
+
+
+def outdated_makers(runtime: "Runtime", makers: Iterable[CaptionMaker]) -> frozenset[CaptionMaker]:
+    """Return those of what has made captions that would not make them now."""
+    from longview.model.engine.checkpoints.checkpoints import is_same_checkpoint
+
     try:
-        profile = runtime.checkpoint.profile
+        checkpoint = runtime.checkpoint
+        profile = checkpoint.profile
     except ModelError:
         # The library can be read without a checkpoint. Whatever needs it says that it is missing.
-        return False
-    provenance = track.provenance
-    is_same = is_same_checkpoint(provenance.checkpoint, runtime.checkpoint.identity) and provenance.has_profile(profile.name)
-    return not is_same or provenance.prompt_version != profile.version
+        return frozenset()
+    return frozenset(
+        maker
+        for maker in makers
+        if not is_same_checkpoint(maker.checkpoint, checkpoint.identity)
+        or not is_same_name(maker.profile, profile.name)
+        or maker.prompt_version != profile.version
+    )
 
 
 def _provenance_of(checkpoint: "Checkpoint", plan: dict[str, Any]) -> Provenance:

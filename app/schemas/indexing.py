@@ -218,6 +218,8 @@ class VideoOut(BaseModel):
     """ISO 8601, UTC."""
     position_s: float = 0.0
     """Time at which somebody stopped watching it on the page; 0 if nobody has begun."""
+    watched_at: str = ""
+    """When that was, ISO 8601, UTC; empty if nobody has begun."""
     has_pictures: bool = True
     """Whether the file has pictures, and not only sound."""
 
@@ -244,6 +246,7 @@ class VideoOut(BaseModel):
             job=job.status if job and job.is_unfinished else None,
             sources=[SourceStateOut.of(state) for state in states],
             position_s=round(entry.position_s, 3),
+            watched_at=entry.watched_at,
             has_pictures=entry.has_frames,
             **{"added_at": entry.added_at} | fields,
         )
@@ -291,6 +294,8 @@ class BulkResultOut(BaseModel):
     video_id: str
     error: str | None = None
     """Why nothing was done; null if it was done."""
+    job_id: int | None = None
+    """The job that was added or changed; null if there is none."""
 
 
 class BulkDocument(BaseModel):

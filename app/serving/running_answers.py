@@ -216,7 +216,7 @@ class RunningAnswers:
             entries = [self._app.video_with_id(video_id)] if video_id else []
         except UnknownVideo as error:
             raise UnknownVideo("The video was removed before the question was answered.") from error
-        history = conversation_turns(self._app.answers(entries[0])) if entries else ()
+        history = conversation_turns(self._app.conversations.answers(entries[0])) if entries else ()
         for event in self._app.ask(entries, answer.state.question, history=history, progress=answer.progress):
             match event:
                 case ProgressReport():

@@ -3,9 +3,11 @@
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, NoSpace
 from longview.app.ingest.options import IndexOptions
@@ -33,6 +35,13 @@ MAX_ENDED = 100
 """Maximum number of jobs that are done or were cancelled in each reading of the queue: pages show what has ended last."""
 UNUSABLE_S = 5.0
 """Time until a worker tries again after it could not take a job, in seconds."""
+JobAction = Literal["cancel", "pause", "resume"]
+NO_SUCH_JOB: dict[JobAction, str] = {
+    "cancel": "is not in the queue",
+    "pause": "neither waits in the queue nor is being indexed",
+    "resume": "is not paused",
+}
+"""Why an action changes no job of a video, as the end of a sentence."""
 CAPTION_AGAIN = IndexOptions(sources=("captions",))
 
 
@@ -230,6 +239,20 @@ class Workers:
             "first": self._queue.move_first,
         }
         return self._wake_workers(actions[action](job_id))
+
+    def change_all(self, entry: VideoEntry, jobs: Iterable[QueuedJob], action: JobAction) -> QueuedJob:
+        """Cancel, pause or resume the unfinished jobs of a video; return the first that was changed, as it is then.
+
+        Raises:
+            BadRequest: none of its jobs can be changed in this way. LibraryUnusable: the library cannot be written.
+        """
+        if action != "cancel":
+            jobs = [job for job in jobs if (job.status == "paused" or job.request == "pause") == (action == "resume")]
+        # What is paused is resumed as what has failed is tried again.
+        changed = [self.change(job.job_id, "retry" if action == "resume" else action) for job in jobs]
+        if not changed:
+            raise BadRequest(f"{entry.title} {NO_SUCH_JOB[action]}.")
+        return changed[0]
 
     def _wake_workers(self, job: QueuedJob) -> QueuedJob:
         """Let a worker and the pages see a change of the queue at once."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.robustness.longview_commands import Commands, Outcome
 from longview.indexing.sqlite.database.database import DATABASE
-from longview.indexing.sqlite.database.schema import MIGRATIONS
+from longview.indexing.sqlite.database.migrations import MIGRATIONS
 from longview.video.synthetic import render, sample_events
 
 PAGE_BYTES = 4096

@@ -5,9 +5,22 @@ from typing import Literal
 
 from longview.indexing.records.video import VideoEntry
 
-SortKey = Literal["added", "title", "duration"]
-QueueState = Literal["running", "failed"]
-"""`running`: a job of the video waits, runs or is paused; `failed`: its last job or one of its tracks has failed."""
+SortKey = Literal["added", "title", "duration", "watched"]
+ListState = Literal["running", "waiting", "paused", "failed", "partial", "outdated"]
+"""States by which videos are listed. `running`, `waiting`, `paused`: a job of the video is in this state. Of a source that no
+unfinished job is to find: `failed`: it has failed, or a job of the video has; `partial`: only a part was looked at; `outdated`:
+another checkpoint would make the captions now."""
+
+
+@dataclass(frozen=True)
+class CaptionMaker:
+    """What made captions, as far as it decides whether they are outdated: a checkpoint, and its profile."""
+
+    checkpoint: str
+    profile: str
+    """Name of the profile."""
+    prompt_version: str
+    """Version of the profile."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +29,9 @@ class ListingQuery:
 
     text: str = ""
     """Words that the titles have, without regard to case and accents."""
-    queue_state: QueueState | None = None
+    state: ListState | None = None
+    outdated: frozenset[CaptionMaker] = frozenset()
+    """What made the captions that are outdated, for that state; see `Library.caption_makers`."""
     source: str = ""
     """A source that has found something in the videos."""
     video_ids: frozenset[str] | None = None

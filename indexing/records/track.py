@@ -39,17 +39,18 @@ class Provenance:
         """Whether both are the same, as far as it is known: earlier versions kept neither revision nor profile."""
         return (
             (self.checkpoint, self.prompt_version) == (other.checkpoint, other.prompt_version)
-            and _is_same_name(self.revision, other.revision)
+            and is_same_name(self.revision, other.revision)
             and self.has_profile(other.profile)
             and json.dumps(self.plan, sort_keys=True) == json.dumps(other.plan, sort_keys=True)
         )
 
     def has_profile(self, name: str) -> bool:
         """Whether the result was made with this profile, as far as both are known."""
-        return _is_same_name(self.profile, name)
+        return is_same_name(self.profile, name)
 
 
-def _is_same_name(one: str, other: str) -> bool:
+def is_same_name(one: str, other: str) -> bool:
+    """Whether two names are the same, as far as both are known."""
     return not one or not other or one == other
 
 

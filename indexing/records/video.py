@@ -30,6 +30,8 @@ class VideoEntry:
     """What each source has found."""
     position_s: float = 0.0
     """Time at which somebody stopped watching, in seconds; 0 if nobody has begun."""
+    watched_at: str = ""
+    """When that was, ISO 8601, UTC; empty if nobody has begun."""
 
     def track(self, source: str) -> Track | None:
         """Return the track of a source; None if that source was not run."""

@@ -6,13 +6,15 @@ Video files are referenced by path.
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from longview.core.timeline import Event, Segment
 from longview.indexing.errors import AmbiguousVideo, UnknownVideo
-from longview.indexing.records.listing import Listing, ListingQuery
+from longview.indexing.records.listing import CaptionMaker, Listing, ListingQuery
 from longview.indexing.records.track import Track
 from longview.indexing.records.video import VideoEntry, VideoName
+from longview.indexing.sqlite.changes import Changes
 from longview.indexing.sqlite.conversations import Conversations
 from longview.indexing.sqlite.database.database import Database
 from longview.indexing.sqlite.database.rows import insertion, now
@@ -34,6 +36,7 @@ from longview.indexing.sqlite.tracks.rows import (
 )
 from longview.indexing.sqlite.tracks.tracks import Tracks
 from longview.indexing.sqlite.tracks.versions import Versions, chapters_from
+from longview.indexing.text.titles import sort_title
 
 
 class Library:
@@ -54,6 +57,7 @@ class Library:
         self.removals = Removals(self._database)
         self.conversations = Conversations(self._database)
         self.known_files = KnownFiles(self._database)
+        self.changes = Changes(self._database)
 
     def require_writable(self) -> None:
         """Check that the library can be written.
@@ -74,15 +78,17 @@ class Library:
             "content_hash": entry.content_hash,
             "path": str(entry.path),
             "title": entry.title,
+            "sort_title": sort_title(entry.title),
             "duration_s": entry.duration_s,
             "facts": json.dumps(entry.facts),
             "summary": entry.summary,
             "chapters": _chapters_json(entry.chapters),
             "added_at": now(),
         }
-        kept_columns = ("video_id", "content_hash", "added_at", "title")
+        kept_columns = ("video_id", "content_hash", "added_at", "title", "sort_title")
         changes = ", ".join(f"{name} = excluded.{name}" for name in values if name not in kept_columns)
-        changes += f", title = CASE WHEN {HAS_TRACKS} THEN videos.title ELSE excluded.title END"
+        for name in ("title", "sort_title"):
+            changes += f", {name} = CASE WHEN {HAS_TRACKS} THEN videos.{name} ELSE excluded.{name} END"
         with self._database.transaction() as db:
             db.execute("DELETE FROM videos WHERE video_id = :video_id AND removed_at != ''", values)
             db.execute(f"{insertion('videos', values)} ON CONFLICT (video_id) DO UPDATE SET {changes}", values)
@@ -162,15 +168,21 @@ class Library:
             rows = db.execute(f"SELECT video_id, title, path FROM videos WHERE {IS_IN_LIBRARY} ORDER BY added_at, rowid")
             return tuple(VideoName(video_id, title, Path(path)) for video_id, title, path in map(tuple, rows.fetchall()))
 
+    def paths(self) -> dict[str, str]:
+        """Return the paths of the files of all videos by their ids."""
+        with self._database.connection() as db:
+            return dict(map(tuple, db.execute(f"SELECT video_id, path FROM videos WHERE {IS_IN_LIBRARY}").fetchall()))
+
     def rename(self, video_id: str, title: str) -> VideoEntry:
         """Set the title of a video.
 
         Raises:
             UnknownVideo: it was removed meanwhile.
         """
-        values = {"title": title, "video_id": video_id}
+        values = {"title": title, "sort_title": sort_title(title), "video_id": video_id}
+        changes = "title = :title, sort_title = :sort_title"
         with self._database.transaction() as db:
-            cursor = db.execute("UPDATE videos SET title = :title WHERE video_id = :video_id AND removed_at = ''", values)
+            cursor = db.execute(f"UPDATE videos SET {changes} WHERE video_id = :video_id AND removed_at = ''", values)
             if not cursor.rowcount:
                 raise UnknownVideo(f"There is no video {video_id!r} in the library; `longview list` shows all videos.")
         return self.pending_video(video_id)
@@ -179,22 +191,22 @@ class Library:
         """Return a mark of the files, which is another one after each transaction of any process; see `Database.mark`."""
         return self._database.mark()
 
-    def revisions(self) -> tuple[dict[str, object], dict[str, object]]:
-        """Return a value for each video, and one for each conversation, that is another one after each change of it."""
-        with self._database.connection() as db:
-            videos = db.execute(
-                "SELECT video_id, title, path, (SELECT group_concat(source || status || updated_at || done_s || segment_counts) "
-                f"FROM tracks WHERE tracks.video_id = videos.video_id) FROM videos WHERE {IS_IN_LIBRARY}"
-            )
-            revisions: dict[str, object] = {row[0]: tuple(row) for row in videos}
-            answers = db.execute("SELECT video_id, count(*), max(rowid), max(cleared_at) FROM answers GROUP BY video_id")
-            return revisions, {row[0]: tuple(row) for row in answers}
-
     def set_position(self, video_id: str, position_s: float) -> None:
-        """Store the time at which somebody stopped watching a video; nothing if the video was removed meanwhile."""
-        values = {"position_s": position_s, "video_id": video_id}
+        """Store the time at which somebody stopped watching a video, in seconds; 0 forgets that it was watched.
+
+        Nothing is stored if the video was removed meanwhile.
+        """
+        watched_at = datetime.now(UTC).isoformat(timespec="milliseconds") if position_s else ""
+        values = {"position_s": position_s, "watched_at": watched_at, "video_id": video_id}
+        changes = "position_s = :position_s, watched_at = :watched_at"
         with self._database.transaction() as db:
-            db.execute("UPDATE videos SET position_s = :position_s WHERE video_id = :video_id AND removed_at = ''", values)
+            db.execute(f"UPDATE videos SET {changes} WHERE video_id = :video_id AND removed_at = ''", values)
+
+    def caption_makers(self) -> frozenset[CaptionMaker]:
+        """Return what has made the captions of all videos."""
+        with self._database.connection() as db:
+            rows = db.execute("SELECT DISTINCT checkpoint, profile, prompt_version FROM tracks WHERE source = 'captions'")
+            return frozenset(CaptionMaker(*row) for row in map(tuple, rows.fetchall()))
 
     def listing(self, query: ListingQuery, cursor: str = "", *, limit: int) -> Listing:
         """Return a page of the videos that a query names; see `longview.indexing.sqlite.listing.read_listing`."""
@@ -212,8 +224,10 @@ class Library:
         """
         prefix = reference.strip().lower()
         with self._database.connection() as db:
+            # The range is one of the index. `~` comes after all characters of an id.
             rows = db.execute(
-                f"SELECT * FROM videos WHERE {IS_IN_LIBRARY} AND substr(video_id, 1, length(:prefix)) = :prefix LIMIT 3",
+                f"SELECT * FROM videos WHERE {IS_IN_LIBRARY} AND video_id BETWEEN :prefix AND :prefix || '~' "
+                "AND substr(video_id, 1, length(:prefix)) = :prefix LIMIT 3",
                 {"prefix": prefix},
             ).fetchall()
             if not prefix or not rows:
@@ -242,4 +256,5 @@ def video_from(row: sqlite3.Row, tracks: tuple[Track, ...]) -> VideoEntry:
         added_at=row["added_at"],
         tracks=tracks,
         position_s=row["position_s"],
+        watched_at=row["watched_at"],
     )

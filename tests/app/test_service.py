@@ -181,7 +181,7 @@ def test_restart_keeps_all_data(app: Longview, twice: VideoEntry) -> None:
     assert restarted.video(twice.video_id) == app.video(twice.video_id)
     assert restarted.segments(twice) == app.segments(twice) != ()
     assert restarted.search("green square").result() == app.search("green square").result()
-    assert restarted.answers(twice) == app.answers(twice) != ()
+    assert restarted.conversations.answers(twice) == app.conversations.answers(twice) != ()
 
 
 def test_plan_counts_the_memory_of_a_second_checkpoint(app: Longview, short_path: Path) -> None:

@@ -4,11 +4,11 @@ const listeners = new Map();
 let source = null;
 let lastId = '';
 let isGone = false;
-const NAMES = ['jobs', 'videos', 'conversation', 'reset'];
+const NAMES = ['jobs', 'videos', 'positions', 'conversation', 'reset'];
 const RETRY_MS = 1000;
 
-// Call a function with the data of each event of a name: `jobs`, `videos`, `conversation`, `reset` (something was missed), or
-// `connection` with whether the server answers.
+// Call a function with the data of each event of a name: `jobs`, `videos`, `positions` (where one stopped watching), `conversation`,
+// `reset` (something was missed), or `connection` with whether the server answers.
 export function listen(name, listener) {
   if (!listeners.has(name)) listeners.set(name, []);
   listeners.get(name).push(listener);

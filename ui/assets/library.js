@@ -1,21 +1,20 @@
-// The library: a grid of posters, of which only those in view are in the document, however many videos there are.
-import { address, get, patch, post, remove } from './api.js';
+// The library: its list of videos, page by page from the server, with filters, an order, and what is done with videos.
+import { address, get, patch, remove } from './api.js';
+import { pickers } from './adding.js';
+import { BulkBar, bulk } from './bulk.js';
 import { element, shadow, toast } from './dom.js';
 import { listen } from './events.js';
-import { clock, duration, percent } from './format.js';
-import { hasText, text } from './strings.js';
-import { pickers } from './adding.js';
+import { Grid } from './grid.js';
+import { text } from './strings.js';
 
 const PAGE = 120;
-const CARD = { minWidth: 220, textHeight: 92, gap: 16 };
-const OVERSCAN_ROWS = 2;
-// Time for which a card has to be in view before its picture is loaded: those that are scrolled past need none.
-const POSTER_MS = 120;
-// Number of videos that one request changes.
-const MAX_BULK = 1000;
 const TYPING_MS = 150;
+// Number of videos up to which each is read alone after a change.
+const MAX_SINGLE = 20;
 const FILTERS = ['query', 'state', 'source', 'sort'];
-const SORTS = { added: { sort: 'added', descending: true }, title: { sort: 'title' }, duration: { sort: 'duration', descending: true } };
+const SORTS = { added: { sort: 'added', descending: true }, title: { sort: 'title' }, duration: { sort: 'duration', descending: true }, watched: { sort: 'watched', descending: true } };
+// The states of the filter; `missing` is a parameter of its own.
+const STATES = ['running', 'waiting', 'paused', 'failed', 'partial', 'outdated', 'missing'];
 
 // The first page is asked for before Gradio has drawn the place of the library.
 let firstPage = location.pathname === '/' && !location.search ? get(firstAddress()).catch(() => null) : null;
@@ -25,8 +24,9 @@ function firstAddress() {
 }
 
 class Library extends HTMLElement {
+  #grid = new Grid();
+  #bar = new BulkBar((action, videos) => this.#act(action, videos));
   #videos = [];
-  #cards = new Map();
   #selected = new Set();
   #total = null;
   #cursor = null;
@@ -35,7 +35,6 @@ class Library extends HTMLElement {
   #changed = new Set();
   #refreshing = false;
   #statuses = new Map();
-  #layout = { columns: 1, width: 0, height: 0 };
 
   async connectedCallback() {
     if (this.shadowRoot) return;
@@ -44,10 +43,11 @@ class Library extends HTMLElement {
     this.filters = Object.fromEntries(FILTERS.map((name) => [name, parameters.get(name) ?? '']));
     this.#build(root);
     listen('videos', ({ ids }) => this.#refresh(new Set(ids)));
+    listen('positions', ({ ids }) => this.#readPositions(ids));
     listen('jobs', ({ jobs }) => this.#refreshStates(jobs));
     listen('reset', () => this.#load());
     window.addEventListener('scroll', () => this.#schedule(), { passive: true });
-    new ResizeObserver(() => this.#measure()).observe(this.grid);
+    new ResizeObserver(() => this.#measure()).observe(this.#grid.element);
     window.addEventListener('popstate', () => this.#readAddress());
     await this.#load();
   }
@@ -59,22 +59,19 @@ class Library extends HTMLElement {
     this.find = element('input', { type: 'search', placeholder: text('library.find'), 'aria-label': text('library.find'), value: this.filters.query, input: () => this.#typed() });
     this.count = element('span', { class: 'count', role: 'status' });
     this.selects = [
-      choice('state', { '': 'library.state.all', running: 'library.state.running', failed: 'library.state.failed', missing: 'library.state.missing' }, 'library.state'),
+      choice('state', { '': 'library.state.all', ...Object.fromEntries(STATES.map((state) => [state, `library.state.${state}`])) }, 'library.state'),
       choice('source', { '': 'library.source.all', captions: 'source.captions', speech: 'source.speech', screen_text: 'source.screen_text', subtitles: 'source.subtitles' }, 'library.source'),
-      choice('sort', { '': 'library.sort.added', title: 'library.sort.title', duration: 'library.sort.duration' }, 'library.sort'),
+      choice('sort', { '': 'library.sort.added', title: 'library.sort.title', duration: 'library.sort.duration', watched: 'library.sort.watched' }, 'library.sort'),
     ];
     this.add = element('button', { class: 'primary', text: text('library.add'), click: () => this.panel.toggleAttribute('hidden') });
     this.panel = pickers({ close: () => { this.panel.hidden = true; } });
     this.panel.hidden = true;
     this.tools = element('div', { class: 'tools' }, this.find, ...this.selects, this.count, this.add);
-    this.bulk = element('div', { class: 'bulk', hidden: true });
-    this.grid = element('div', { class: 'grid', role: 'list' });
     this.message = element('div', { class: 'message' });
     this.empty = element('div', { class: 'empty', hidden: true }, pickers({ isLarge: true }));
-    root.append(this.tools, this.panel, this.bulk, this.message, this.empty, this.grid);
-    this.grid.addEventListener('click', (event) => this.#clicked(event));
-    this.grid.addEventListener('change', (event) => this.#checked(event));
-    this.grid.addEventListener('keydown', (event) => this.#pressed(event));
+    root.append(this.tools, this.panel, this.#bar.element, this.message, this.empty, this.#grid.element);
+    this.#grid.element.addEventListener('click', (event) => this.#clicked(event));
+    this.#grid.element.addEventListener('change', (event) => this.#checked(event));
   }
 
   // Open the panel with a path in its field.
@@ -172,10 +169,10 @@ class Library extends HTMLElement {
   }
 
   async #readAgain(ids) {
-    // A video that is new or gone changes the order; one that is shown is read again alone.
-    const known = new Map(this.#videos.map((video, index) => [video.video_id, index]));
+    // A video that is new or gone changes the list, and each change may add one to a state; others are read again alone.
+    const known = new Set(this.#videos.map((video) => video.video_id));
     const changed = [...ids].filter((id) => known.has(id));
-    if (changed.length !== ids.size || changed.length > 20) {
+    if (this.filters.state || changed.length !== ids.size || changed.length > MAX_SINGLE) {
       await this.#reload();
       return;
     }
@@ -190,6 +187,22 @@ class Library extends HTMLElement {
       }
     }
     this.#draw();
+  }
+
+  // A position that was stored changes the bar of a card, and the order only if that is by the time of watching.
+  async #readPositions(ids) {
+    if (this.filters.sort === 'watched') {
+      await this.#reload();
+      return;
+    }
+    for (const id of ids) {
+      const video = this.#videos.find((one) => one.video_id === id);
+      const read = video && (await get(`/v1/videos/${id}`).catch(() => null));
+      if (!read) continue;
+      video.position_s = read.position_s;
+      video.watched_at = read.watched_at;
+      this.#grid.showPosition(id);
+    }
   }
 
   // Read what is shown again, and keep the place on the page.
@@ -214,7 +227,6 @@ class Library extends HTMLElement {
     this.#total = total;
     this.#cursor = cursor;
     for (const id of this.#selected) if (!videos.some((video) => video.video_id === id)) this.#selected.delete(id);
-    this.#drawBulk();
     this.#measure();
   }
 
@@ -222,7 +234,8 @@ class Library extends HTMLElement {
     // A job that begins, is paused or ends changes what is said of its video, although nothing new was found.
     const changed = jobs.filter((job) => job.video_id && this.#statuses.get(job.job_id) !== job.status);
     for (const job of changed) this.#statuses.set(job.job_id, job.status);
-    if (changed.length) this.#refresh(new Set(changed.map((job) => job.video_id).filter((id) => this.#videos.some((video) => video.video_id === id))));
+    const isShown = (id) => this.filters.state || this.#videos.some((video) => video.video_id === id);
+    if (changed.length) this.#refresh(new Set(changed.map((job) => job.video_id).filter(isShown)));
     const byVideo = new Map(jobs.filter((job) => job.video_id).map((job) => [job.video_id, job]));
     let isChanged = false;
     for (const video of this.#videos) {
@@ -239,12 +252,7 @@ class Library extends HTMLElement {
   }
 
   #measure() {
-    const width = this.grid.clientWidth || this.clientWidth;
-    const columns = Math.max(1, Math.floor((width + CARD.gap) / (CARD.minWidth + CARD.gap)));
-    const cardWidth = (width - CARD.gap * (columns - 1)) / columns;
-    const height = Math.round((cardWidth * 9) / 16) + CARD.textHeight;
-    this.#layout = { columns, width: cardWidth, height };
-    for (const card of this.#cards.values()) card.isPlaced = false;
+    this.#grid.measure(this.clientWidth);
     this.#draw();
   }
 
@@ -264,89 +272,25 @@ class Library extends HTMLElement {
     this.message.replaceChildren();
     if (!this.#total && isFiltered)
       this.message.append(text('library.none'), ' ', element('button', { text: text('library.none.action'), click: () => { history.replaceState(null, '', '/'); this.#readAddress(); } }));
-    const { columns, height } = this.#layout;
-    const rowHeight = height + CARD.gap;
-    const rows = Math.ceil(this.#total / columns);
-    const gridHeight = `${Math.max(0, rows * rowHeight - CARD.gap)}px`;
-    if (this.grid.style.height !== gridHeight) this.grid.style.height = gridHeight;
-    const top = -this.grid.getBoundingClientRect().top;
-    const first = Math.max(0, Math.floor(top / rowHeight) - OVERSCAN_ROWS) * columns;
-    const last = Math.min(this.#total, (Math.ceil((top + window.innerHeight) / rowHeight) + OVERSCAN_ROWS) * columns);
-    const wanted = new Set();
-    const free = [];
-    for (let index = first; index < last; index++) if (this.#videos[index]) wanted.add(this.#videos[index].video_id);
-    for (const [id, card] of this.#cards)
-      if (!wanted.has(id)) {
-        free.push(card);
-        this.#cards.delete(id);
-      }
-    // The order of the document is that of the list, for the keyboard and for screen readers.
-    let next = this.grid.firstElementChild;
-    for (let index = first; index < last; index++) {
-      const video = this.#videos[index];
-      if (!video) continue;
-      let card = this.#cards.get(video.video_id);
-      if (!card) {
-        // Cards that have left the view show other videos: to make one takes longer than to change it.
-        card = free.pop() ?? makeCard();
-        card.isPlaced = false;
-        this.#cards.set(video.video_id, card);
-      }
-      if (!card.isPlaced || card.index !== index) this.#place(card, index);
-      if (card.video !== video || card.key !== stateKey(video)) updateCard(card, video, this.#selected.has(video.video_id));
-      while (next && free.some((unused) => unused.item === next)) next = next.nextElementSibling;
-      if (card.item === next) next = next.nextElementSibling;
-      else this.grid.insertBefore(card.item, next);
-    }
-    for (const card of free) card.item.remove();
-    this.#loadUpTo(last + columns * OVERSCAN_ROWS);
+    this.#drawBar();
+    this.#loadUpTo(this.#grid.draw(this.#videos, this.#total, this.#selected));
   }
 
-  #place(card, index) {
-    const { columns, width, height } = this.#layout;
-    const column = index % columns;
-    const row = Math.floor(index / columns);
-    card.index = index;
-    card.isPlaced = true;
-    card.item.style.cssText = `width:${width}px;height:${height}px;transform:translate(${column * (width + CARD.gap)}px,${row * (height + CARD.gap)}px)`;
-    card.item.setAttribute('aria-posinset', String(index + 1));
-    card.item.setAttribute('aria-setsize', String(this.#total));
+  #drawBar() {
+    const videos = this.#selected.size ? this.#videos.filter((video) => this.#selected.has(video.video_id)) : [];
+    this.#bar.update(this.#selected.size, videos);
   }
 
   #clicked(event) {
     const button = event.target.closest('button[data-action]');
     if (!button) return;
+    const { action } = button.dataset;
     const video = this.#videos.find((one) => one.video_id === button.closest('[data-video]').dataset.video);
     if (!video) return;
-    if (button.dataset.action === 'menu') this.#toggleMenu(button);
-    else this.#closeMenus();
-    if (button.dataset.action === 'rename') this.#rename(video);
-    if (button.dataset.action === 'remove') this.#remove([video]);
-    if (button.dataset.action === 'index') this.#index([video]);
-  }
-
-  #toggleMenu(button) {
-    const menu = button.nextElementSibling;
-    const isOpen = !menu.hidden;
-    this.#closeMenus();
-    menu.hidden = isOpen;
-    button.setAttribute('aria-expanded', String(!menu.hidden));
-    if (!menu.hidden) menu.querySelector('button').focus();
-  }
-
-  // Close what is open, and return the button of it.
-  #closeMenus() {
-    let button = null;
-    for (const menu of this.grid.querySelectorAll('.menu:not([hidden])')) {
-      menu.hidden = true;
-      button = menu.previousElementSibling;
-      button.setAttribute('aria-expanded', 'false');
-    }
-    return button;
-  }
-
-  #pressed(event) {
-    if (event.key === 'Escape') this.#closeMenus()?.focus();
+    if (action === 'menu') this.#grid.toggleMenu(button);
+    else this.#grid.closeMenus();
+    if (action === 'rename') this.#rename(video);
+    if (['remove', 'index'].includes(action)) this.#act(action, [video]);
   }
 
   #checked(event) {
@@ -354,24 +298,13 @@ class Library extends HTMLElement {
     if (!id || event.target.type !== 'checkbox') return;
     if (event.target.checked) this.#selected.add(id);
     else this.#selected.delete(id);
-    this.#drawBulk();
-  }
-
-  #drawBulk() {
-    this.bulk.hidden = !this.#selected.size;
-    const chosen = () => this.#videos.filter((video) => this.#selected.has(video.video_id));
-    this.bulk.replaceChildren(
-      element('span', { text: text('library.selected', { count: this.#selected.size }) }),
-      element('button', { text: text('library.index'), click: () => this.#index(chosen()) }),
-      element('button', { text: text('library.remove'), click: () => this.#remove(chosen()) }),
-      element('button', { text: text('library.clear'), click: () => this.#clearSelection() }),
-    );
+    this.#drawBar();
   }
 
   #clearSelection() {
     this.#selected.clear();
-    for (const box of this.grid.querySelectorAll('input[type=checkbox]')) box.checked = false;
-    this.#drawBulk();
+    this.#grid.clearBoxes();
+    this.#drawBar();
   }
 
   async #rename(video) {
@@ -380,116 +313,30 @@ class Library extends HTMLElement {
     await patch(`/v1/videos/${video.video_id}`, { title }).catch((error) => toast(error.message));
   }
 
+  async #act(action, videos) {
+    if (action === 'clear') {
+      this.#clearSelection();
+      return;
+    }
+    try {
+      if (action === 'remove') await this.#remove(videos);
+      else await bulk(action, videos.map((video) => video.video_id));
+      // Who has paused or resumed jobs may do something else with them.
+      if (!['pause', 'resume'].includes(action)) this.#clearSelection();
+    } catch (error) {
+      toast(error.message);
+    }
+  }
+
   async #remove(videos) {
     const ids = videos.map((video) => video.video_id);
     let removed = ids;
-    try {
-      if (ids.length === 1) await remove(`/v1/videos/${ids[0]}`);
-      else removed = await bulk('remove', ids);
-    } catch (error) {
-      toast(error.message);
-      return;
-    }
-    this.#clearSelection();
+    if (ids.length === 1) await remove(`/v1/videos/${ids[0]}`);
+    else removed = await bulk('remove', ids);
     if (!removed.length) return;
     const message = removed.length === 1 ? text('library.removed', { title: videos.find((video) => video.video_id === removed[0]).title }) : text('library.removed.many', { count: removed.length });
     toast(message, { label: text('library.undo'), run: () => bulk('undo-removal', removed).catch((error) => toast(error.message)) });
   }
-
-  async #index(videos) {
-    try {
-      await bulk('index', videos.map((video) => video.video_id));
-      this.#clearSelection();
-    } catch (error) {
-      toast(error.message);
-    }
-  }
-}
-
-// Do something with several videos; say what of it failed, and return the ids of the others.
-async function bulk(action, ids) {
-  const done = [];
-  const errors = [];
-  for (let start = 0; start < ids.length; start += MAX_BULK) {
-    const { results } = await post('/v1/videos/bulk', { action, video_ids: ids.slice(start, start + MAX_BULK) });
-    for (const result of results) (result.error ? errors : done).push(result.error ?? result.video_id);
-  }
-  if (errors.length) toast(errors.slice(0, 3).join(' '));
-  return done;
-}
-
-function makeCard() {
-  const card = {
-    image: element('img', { alt: '', decoding: 'async', hidden: true }),
-    length: element('span', { class: 'length' }),
-    seen: element('span', { class: 'seen', hidden: true }),
-    title: element('a', { class: 'title' }),
-    states: element('div', { class: 'states' }),
-    box: element('input', { type: 'checkbox' }),
-    menuButton: element('button', { class: 'dots', 'data-action': 'menu', 'aria-haspopup': 'true', 'aria-expanded': 'false', text: '⋯' }),
-  };
-  card.poster = element('a', { class: 'poster', tabindex: '-1', 'aria-hidden': 'true' }, card.image, card.length, card.seen);
-  card.image.addEventListener('load', () => { card.image.hidden = false; });
-  card.image.addEventListener('error', () => { card.image.hidden = true; });
-  const menu = element('div', { class: 'menu', hidden: true }, ['rename', 'index', 'remove'].map((action) => element('button', { 'data-action': action, text: text(`library.${action}`) })));
-  card.item = element('div', { class: 'card', role: 'listitem' }, card.poster, card.box, card.menuButton, menu, card.title, card.states);
-  card.menu = menu;
-  return card;
-}
-
-function updateCard(card, video, isSelected) {
-  const isSame = card.video?.video_id === video.video_id;
-  card.video = video;
-  card.key = stateKey(video);
-  const link = `/watch?video=${encodeURIComponent(video.video_id)}${video.position_s ? `&t=${video.position_s.toFixed(1)}` : ''}`;
-  card.item.dataset.video = video.video_id;
-  card.title.href = card.poster.href = link;
-  card.title.textContent = video.title;
-  card.title.title = video.title;
-  card.length.textContent = clock(video.duration_s);
-  card.seen.hidden = !video.position_s;
-  if (video.position_s) {
-    card.seen.style.width = `${Math.min(100, (100 * video.position_s) / video.duration_s)}%`;
-    card.seen.title = text('library.position', { time: clock(video.position_s) });
-  }
-  if (!isSame) {
-    card.menu.hidden = true;
-    card.image.hidden = true;
-    card.image.removeAttribute('src');
-    clearTimeout(card.posterTimer);
-    if (video.has_pictures && !video.missing) card.posterTimer = setTimeout(() => loadPoster(card, video), POSTER_MS);
-    card.poster.classList.toggle('sound', !video.has_pictures);
-    card.menuButton.setAttribute('aria-expanded', 'false');
-  }
-  card.box.setAttribute('aria-label', text('library.select', { title: video.title }));
-  card.menuButton.setAttribute('aria-label', text('library.menu', { title: video.title }));
-  card.box.checked = isSelected;
-  card.states.replaceChildren(...chips(video));
-}
-
-function loadPoster(card, video) {
-  if (card.video?.video_id !== video.video_id || !card.item.isConnected) return;
-  card.image.src = `/v1/videos/${video.video_id}/poster.jpg`;
-}
-
-// What the chips of a card depend on.
-function stateKey(video) {
-  return JSON.stringify([video.title, video.position_s, video.missing, video.sources]);
-}
-
-function chips(video) {
-  const made = (video.sources ?? []).filter((source) => source.state !== 'none' || video.sources.length < 4).map((source) =>
-    element('span', { class: `chip ${source.state}`, title: source.reason || false, text: stateText(source) }));
-  if (video.missing) made.push(element('span', { class: 'chip failed', text: text('library.missing') }));
-  if (video.damage) made.push(element('span', { class: 'chip outdated', title: video.damage.text, text: text('library.damaged') }));
-  return made;
-}
-
-function stateText(state) {
-  const name = hasText(`source.${state.source}`) ? text(`source.${state.source}`) : state.source.replaceAll('_', ' ');
-  const hasLeft = state.state === 'running' && state.seconds_left !== null && state.seconds_left !== undefined;
-  const values = { source: state.state === 'none' ? name.toLowerCase() : name, percent: percent(state.fraction), left: hasLeft ? duration(state.seconds_left) : '' };
-  return text(hasLeft ? 'state.running.left' : `state.${state.state}`, values);
 }
 
 customElements.define('longview-library', Library);

@@ -1,6 +1,8 @@
 """What the data routes share: the forms of parameters, conditional replies, and their headers."""
 
 import hashlib
+import secrets
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import HTTPException, Path, Query, Request
@@ -18,6 +20,8 @@ MAX_PARAMETER_CHARS = 200
 DATA_POLICY = "default-src 'none'"
 """Content-Security-Policy of data: a browser that shows it runs nothing of it."""
 JOB_ID_LIMIT = 1 << 63
+START_ID = secrets.token_hex(8)
+"""What identifies this start of the server."""
 VideoId = Annotated[str, Path(max_length=MAX_PARAMETER_CHARS)]
 JobId = Annotated[int, Path(ge=0, lt=JOB_ID_LIMIT)]
 TextParameter = Annotated[str, Query(max_length=MAX_PARAMETER_CHARS)]
@@ -44,7 +48,7 @@ def require_entry(app: Longview, video_id: str) -> VideoEntry:
         try:
             return app.video_with_id(video_id)
         except UnknownVideo:
-            removed = next((video for video in app.removed_videos() if video.video_id == video_id), None)
+            removed = next((video for video in app.removals.videos() if video.video_id == video_id), None)
             if removed is not None:
                 raise HTTPException(
                     410, f"“{removed.title}” was removed; it can be brought back until {removed.undo_until}."
@@ -55,8 +59,21 @@ def require_entry(app: Longview, video_id: str) -> VideoEntry:
 def conditional(request: Request, document: BaseModel) -> Response:
     """Reply with a document, or with 304 where the client has it already."""
     content = document.model_dump_json()
-    etag = f'"{hashlib.blake2b(content.encode(), digest_size=12).hexdigest()}"'
+    return _reply(request, content, lambda: content)
+
+
+def conditional_on(request: Request, revision: object, make: Callable[[], BaseModel]) -> Response:
+    """Reply with the document of an address, which is made only where the client does not have it already.
+
+    `revision`: whatever changes with the document, besides the address. Another start of the server may make other documents.
+    """
+    return _reply(request, f"{START_ID} {request.url} {revision!r}", lambda: make().model_dump_json())
+
+
+def _reply(request: Request, identity: str, content: Callable[[], str]) -> Response:
+    """Reply with a content, or with 304 where the client has what is identified by a text."""
+    etag = f'"{hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache", "Content-Security-Policy": DATA_POLICY}
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    return Response(content, media_type="application/json", headers=headers)
+    return Response(content(), media_type="application/json", headers=headers)

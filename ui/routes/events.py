@@ -18,6 +18,7 @@ from longview.app.schemas.jobs import JobOut, PreparationOut
 from longview.app.service import Longview
 from longview.app.serving.workers import Workers
 from longview.indexing.errors import LibraryUnusable
+from longview.indexing.records.changes import Revision
 from longview.indexing.records.job import QueuedJob
 from longview.ui.request_pace import RequestPace
 from longview.ui.routes.common import DATA_POLICY, MAX_PARAMETER_CHARS, PREFIX
@@ -25,7 +26,8 @@ from longview.ui.routes.common import DATA_POLICY, MAX_PARAMETER_CHARS, PREFIX
 POLL_S = 0.25
 """Interval at which the changes are looked for while a page is open, in seconds."""
 LIBRARY_POLL_S = 0.75
-"""Minimum time between two readings of what the library has of all videos, in seconds."""
+"""Minimum time between two readings of what has changed in the library, in seconds: a job that commits often makes pages read no
+more often."""
 PING_S = 15.0
 """Interval at which an idle stream shows that it is alive, in seconds: proxies and browsers end a silent connection."""
 MAX_KEPT = 2000
@@ -56,8 +58,7 @@ class EventFeed:
         self._events: deque[FeedEvent] = deque(maxlen=MAX_KEPT)
         self._jobs: dict[int, QueuedJob] | None = None
         self._preparations: list[PreparationOut] = []
-        self._videos: dict[str, object] | None = None
-        self._conversations: dict[str, object] = {}
+        self._revision: Revision | None = None
         self._answers = workers.answers.revision
         self._mark: object = None
         self._reading: int | None = None
@@ -131,17 +132,22 @@ class EventFeed:
             self._add("jobs", {"jobs": jobs_out, "gone": gone, "preparations": preparations})
 
     def _look_at_library(self, notified: set[str]) -> None:
-        videos, conversations = self._app.revisions()
-        before, self._videos = self._videos, videos
-        earlier, self._conversations = self._conversations, conversations
-        if before is None:
+        if self._revision is None:
+            self._revision = self._app.changes.revision()
             return
-        if changed := [key for key in videos.keys() | before.keys() if videos.get(key) != before.get(key)]:
-            self._add("videos", {"ids": sorted(changed)})
+        changes = self._app.changes.since(self._revision)
+        if changes is None:
+            # A back-up was restored, so that all may be different.
+            self._revision = self._app.changes.revision()
+            self._add("reset", {})
+            return
+        self._revision = changes.revision
+        for name, ids in (("videos", changes.videos), ("positions", changes.positions - changes.videos)):
+            if ids:
+                self._add(name, {"ids": sorted(ids)})
         # Other processes ask questions, too.
-        for key in sorted(conversations.keys() | earlier.keys()):
-            if conversations.get(key) != earlier.get(key) and key not in notified:
-                self._add("conversation", {"video_id": key})
+        for video_id in sorted(changes.conversations - notified):
+            self._add("conversation", {"video_id": video_id})
 
     def _add(self, name: str, data: dict[str, Any]) -> None:
         self._number += 1

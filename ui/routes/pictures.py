@@ -22,7 +22,7 @@ def pictures_router(app: Longview) -> APIRouter:
     @router.get("/videos/{video_id}/poster.jpg")
     def poster(video_id: VideoId) -> FileResponse:
         """Send the poster of a video, which is not black if it has other pictures."""
-        path = app.poster(require_entry(app, video_id))
+        path = app.pictures.poster(require_entry(app, video_id))
         if path is None:
             raise HTTPException(404, "This file has sound only, and no picture.")
         return FileResponse(path, media_type="image/jpeg", headers=HEADERS)
@@ -31,13 +31,13 @@ def pictures_router(app: Longview) -> APIRouter:
     def sprite_facts(request: Request, video_id: VideoId) -> Response:
         """Say what is where in the image of the small pictures."""
         entry = require_entry(app, video_id)
-        _, sprite = app.sprite(entry)
+        _, sprite = app.pictures.sprite(entry)
         return conditional(request, schemas.SpriteDocument(video_id=entry.video_id, **asdict(sprite)))
 
     @router.get("/videos/{video_id}/sprite.jpg")
     def sprite(video_id: VideoId) -> FileResponse:
         """Send small pictures over the whole video in one image."""
-        path, _ = app.sprite(require_entry(app, video_id))
+        path, _ = app.pictures.sprite(require_entry(app, video_id))
         return FileResponse(path, media_type="image/jpeg", headers=HEADERS)
 
     return router

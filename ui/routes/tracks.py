@@ -9,7 +9,8 @@ from pydantic import Field
 from longview.app import schemas
 from longview.app.service import Longview
 from longview.core.timeline import Span
-from longview.ui.routes.common import PREFIX, RequestBody, TextParameter, VideoId, conditional, require_entry
+from longview.indexing.records.video import VideoEntry
+from longview.ui.routes.common import PREFIX, RequestBody, TextParameter, VideoId, conditional_on, is_id, require_entry
 
 MAX_PAGE = 5000
 """Maximum number of segments in a reply."""
@@ -35,23 +36,29 @@ def tracks_router(app: Longview) -> APIRouter:
 
     @router.get("/videos/{video_id}/segments")
     def segments(request: Request, video_id: VideoId, parameters: Annotated[SegmentParameters, Query()]) -> Response:
+        # The revision is read first: of a document that is newer, no client is told that it has it.
+        revision = app.changes.of_video(video_id) if is_id(video_id) else None
         entry = require_entry(app, video_id)
-        within = Span(parameters.from_s, max(parameters.from_s, parameters.to_s))
-        found = app.segments(entry, parameters.source or None, language=parameters.language or None, within=within)
-        page = found[parameters.offset : parameters.offset + parameters.limit]
-        end = parameters.offset + len(page)
-        document = schemas.TranscriptDocument(
-            video_id=entry.video_id,
-            duration_s=entry.duration_s,
-            segments=[schemas.SegmentOut.of_segment(segment) for segment in page],
-            tracks=[schemas.TrackOut.of(track) for track in entry.tracks],
-            next_offset=end if end < len(found) else None,
-        )
-        return conditional(request, document)
+        return conditional_on(request, revision, lambda: _segments_of(app, entry, parameters))
 
     @router.get("/videos/{video_id}/chapters")
     def chapters(request: Request, video_id: VideoId) -> Response:
+        revision = app.changes.of_video(video_id) if is_id(video_id) else None
         entry = require_entry(app, video_id)
-        return conditional(request, schemas.ChaptersDocument.of(entry, app.chapters(entry), notice=None))
+        return conditional_on(request, revision, lambda: schemas.ChaptersDocument.of(entry, app.chapters(entry), notice=None))
 
     return router
+
+
+def _segments_of(app: Longview, entry: VideoEntry, parameters: SegmentParameters) -> schemas.TranscriptDocument:
+    within = Span(parameters.from_s, max(parameters.from_s, parameters.to_s))
+    found = app.segments(entry, parameters.source or None, language=parameters.language or None, within=within)
+    page = found[parameters.offset : parameters.offset + parameters.limit]
+    end = parameters.offset + len(page)
+    return schemas.TranscriptDocument(
+        video_id=entry.video_id,
+        duration_s=entry.duration_s,
+        segments=[schemas.SegmentOut.of_segment(segment) for segment in page],
+        tracks=[schemas.TrackOut.of(track) for track in entry.tracks],
+        next_offset=end if end < len(found) else None,
+    )

@@ -8,11 +8,10 @@ from pydantic import Field
 
 from longview.app import schemas
 from longview.app.errors import EXPECTED_ERRORS
-from longview.app.files.disk_usage import original_bytes
-from longview.app.jobs.source_states import jobs_by_content
+from longview.app.jobs.source_states import jobs_by_content, unfinished_by_content
 from longview.app.service import Longview
 from longview.app.serving.workers import Workers
-from longview.indexing.records.listing import ListingQuery, QueueState, SortKey
+from longview.indexing.records.listing import ListingQuery, ListState, SortKey
 from longview.indexing.records.video import VideoEntry
 from longview.ui.routes.common import PREFIX, RequestBody, TextParameter, VideoId, conditional, is_id, require_entry
 
@@ -29,13 +28,14 @@ class VideoChange(RequestBody):
 
     title: str | None = Field(None, max_length=MAX_TITLE_CHARS)
     position_s: float | None = Field(None, ge=0.0, allow_inf_nan=False)
-    """Time at which somebody stopped watching, in seconds."""
+    """Time at which somebody stopped watching, in seconds; 0 forgets that the video was watched."""
 
 
 class BulkChange(RequestBody):
     """What is done with several videos."""
 
-    action: Literal["remove", "undo-removal", "index"]
+    action: Literal["remove", "undo-removal", "index", "cancel", "pause", "resume"]
+    """`cancel`, `pause` and `resume` are of the jobs of the videos."""
     video_ids: list[Annotated[str, Field(max_length=64)]] = Field(max_length=MAX_BULK)
 
 
@@ -43,7 +43,7 @@ class ListParameters(RequestBody):
     """Which videos are listed."""
 
     query: TextParameter = ""
-    state: QueueState | None = None
+    state: ListState | None = None
     source: TextParameter = ""
     missing: bool = False
     """Whether only those are listed whose files are not where they were."""
@@ -63,14 +63,11 @@ def videos_router(app: Longview, workers: Workers) -> APIRouter:
 
     @router.get("/videos")
     def videos(request: Request, parameters: Annotated[ListParameters, Query()]) -> Response:
-        missing = None
-        if parameters.missing:
-            missing = frozenset(name.video_id for name in app.names() if original_bytes(name.path) is None)
         query = ListingQuery(
             text=parameters.query,
-            queue_state=parameters.state,
+            state=parameters.state,
             source=parameters.source,
-            video_ids=missing,
+            video_ids=app.missing_ids() if parameters.missing else None,
             sort=parameters.sort,
             is_descending=parameters.descending,
         )
@@ -105,24 +102,28 @@ def videos_router(app: Longview, workers: Workers) -> APIRouter:
     @router.post("/videos/{video_id}/undo-removal")
     def undo_removal(request: Request, video_id: VideoId) -> Response:
         """Bring back a video that was removed in the last day."""
-        return conditional(request, document(app.undo_removal_of(_whole_id(video_id))))
+        return conditional(request, document(app.removals.undo_of(_whole_id(video_id))))
 
     @router.post("/videos/bulk")
     def bulk(request: Request, change: BulkChange) -> Response:
         """Change several videos. One that cannot be changed prevents no other."""
         results = []
+        jobs = unfinished_by_content(workers.jobs())
         for video_id in dict.fromkeys(change.video_ids):
-            error = None
+            job, error = None, None
             try:
                 if change.action == "undo-removal":
-                    app.undo_removal_of(_whole_id(video_id))
+                    app.removals.undo_of(_whole_id(video_id))
                 elif change.action == "remove":
                     app.remove(app.video_with_id(_whole_id(video_id)))
+                elif change.action == "index":
+                    job = workers.index(app.video_with_id(_whole_id(video_id)).path)
                 else:
-                    workers.index(app.video_with_id(_whole_id(video_id)).path)
+                    entry = app.video_with_id(_whole_id(video_id))
+                    job = workers.change_all(entry, jobs.get(entry.content_hash, ()), change.action)
             except EXPECTED_ERRORS as problem:
                 error = str(problem)
-            results.append(schemas.BulkResultOut(video_id=video_id, error=error))
+            results.append(schemas.BulkResultOut(video_id=video_id, error=error, job_id=job.job_id if job else None))
         return conditional(request, schemas.BulkDocument(results=results))
 
     return router

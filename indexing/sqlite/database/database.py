@@ -30,9 +30,10 @@ from longview.indexing.sqlite.database.failures import (
     unusable,
 )
 from longview.indexing.sqlite.database.inventory import lost_library, remains
+from longview.indexing.sqlite.database.migrations import MIGRATIONS
 from longview.indexing.sqlite.database.pages import DatabasePages
 from longview.indexing.sqlite.database.row_checks import row_problems
-from longview.indexing.sqlite.database.schema import MIGRATIONS, add_functions, foreign_objects, migrate
+from longview.indexing.sqlite.database.schema import add_functions, foreign_objects, migrate
 from longview.indexing.sqlite.database.shared_memory import allocate_memory, is_memory_safe
 
 DATABASE = "library.db"
@@ -191,6 +192,14 @@ class Database:
             except OSError:
                 times.append(None)
         return times
+
+    def file_number(self) -> int:
+        """Return the number of the database file on its disk, which is another one once another database has replaced it."""
+        try:
+            return self.path.stat().st_ino
+        except OSError:
+            # Whoever reads the database says that it is missing.
+            return 0
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:

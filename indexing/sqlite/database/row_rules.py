@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from longview.indexing.records.track import VIDEO_ID
+from longview.indexing.text.titles import SORTED_CHARACTERS
 
 Value = None | int | float | str | bytes
 Rule = Callable[[Value], bool]
@@ -43,7 +44,7 @@ MAX_ROW_NUMBER = (1 << 62) - 1
 
 COUNTERS = frozenset({"revision", "generation"})
 """Tables of one row with one number."""
-_NUMBERED_TABLES = frozenset({"tracks", "earlier_tracks", "earlier_segments"})
+_NUMBERED_TABLES = frozenset({"tracks", "earlier_tracks", "earlier_segments", "changes"})
 _COUNTER_COLUMNS = frozenset(
     {"seq", "attempts", "crashes", "partial_results", "answer_id", "caption_id", "job_id", "passage_id", "segment_id"}
 )
@@ -56,6 +57,7 @@ _TRACK_STATUS = re.compile(r"complete|incomplete|declined|failed")
 _JOB_STATUS = re.compile(r"waiting|running|paused|failed|done|cancelled")
 _JOB_REQUEST = re.compile(r"|pause|cancel")
 _ERROR_CODE = re.compile(r"[a-z_]{0,60}")
+_CHANGE_KINDS = ("video", "position", "conversation")
 
 
 def broken_columns(table: str, row: Mapping[str, Value], *, is_foreign: bool = False) -> list[str]:
@@ -331,6 +333,7 @@ _RULES: dict[str, Rule] = {
     "incomplete": _spans,
     "indexed_at": _is_date,
     "job_id": _row_number,
+    "kind": lambda value: value in _CHANGE_KINDS,
     "language": _optional(is_language),
     "modified_ns": _integer(-(1 << 63), (1 << 63) - 1),
     "note": _long_text,
@@ -359,6 +362,7 @@ _RULES: dict[str, Rule] = {
     "segment_id": _row_number,
     "settings": _json(_are_settings),
     "size_bytes": _integer(0, MAX_ROW_NUMBER),
+    "sort_title": _text(SORTED_CHARACTERS),
     "source": _text(MAX_NAME_CHARS, _SOURCE),
     "stage": _is_name,
     "start_s": _time_s,
@@ -370,6 +374,7 @@ _RULES: dict[str, Rule] = {
     "uncovered": _spans,
     "updated_at": _is_date,
     "video_id": _text(MAX_NAME_CHARS, VIDEO_ID),
+    "watched_at": _is_date_or_empty,
     "words": _optional(_json(_are_words)),
 }
 """The rules of columns, by their names: columns of the same name in several tables have the same meaning."""

@@ -1,8 +1,11 @@
 """Rows of the database: their insertion, their times, and JSON in their columns."""
 
 import json
+import sqlite3
 from datetime import UTC, datetime
 from typing import Any
+
+from longview.indexing.text.titles import sort_title
 
 
 def insertion(table: str, values: dict[str, Any]) -> str:
@@ -22,3 +25,9 @@ def object_from(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def set_sort_titles(db: sqlite3.Connection) -> None:
+    """Set the texts by which the videos are sorted to those of their titles: somebody else may have written others."""
+    db.create_function("sort_title", 1, sort_title, deterministic=True)
+    db.execute("UPDATE videos SET sort_title = sort_title(title)")

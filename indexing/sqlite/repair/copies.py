@@ -12,7 +12,9 @@ from longview.indexing.library_files import INDEX_FILE
 from longview.indexing.sqlite.database.connections import connect
 from longview.indexing.sqlite.database.database import DATABASE, Database
 from longview.indexing.sqlite.database.failures import damaged_library
-from longview.indexing.sqlite.database.schema import MIGRATIONS, expected_schema
+from longview.indexing.sqlite.database.migrations import MIGRATIONS
+from longview.indexing.sqlite.database.rows import set_sort_titles
+from longview.indexing.sqlite.database.schema import expected_schema
 from longview.indexing.sqlite.repair.integrity import copy_problems, database_problems
 from longview.indexing.sqlite.repair.recovery import dated_path, keep, only_process
 from longview.indexing.sqlite.tracks.passage_rows import rebuild_passages
@@ -94,12 +96,13 @@ def check_copy(folder: Path) -> None:
 
 
 def rebuild_search(folder: Path) -> None:
-    """Make the passages and the word index of a copy again from its segments: what others wrote into them is not used.
+    """Make the passages, the word index and the texts for sorting of a copy again: what others wrote into them is not used.
 
     Raises:
         LibraryUnusable: the database cannot be written.
     """
     with Database(folder).transaction() as db:
+        set_sort_titles(db)
         db.execute("DROP TABLE passage_terms")
         db.execute(expected_schema(len(MIGRATIONS))["table passage_terms"])
         db.execute("DELETE FROM passages")

@@ -14,9 +14,10 @@ from longview.indexing.sqlite.database.connections import connect
 from longview.indexing.sqlite.database.database import DATABASE, Database
 from longview.indexing.sqlite.database.failures import foreign_text
 from longview.indexing.sqlite.database.inventory import lost_library, remains
+from longview.indexing.sqlite.database.migrations import MIGRATIONS
 from longview.indexing.sqlite.database.pages import DatabasePages
 from longview.indexing.sqlite.database.row_checks import row_problems
-from longview.indexing.sqlite.database.schema import MIGRATIONS, expected_schema, foreign_objects, present_schema
+from longview.indexing.sqlite.database.schema import expected_schema, foreign_objects, present_schema
 from longview.indexing.sqlite.tracks.rows import searched_tracks
 from longview.indexing.sqlite.tracks.segment_rows import segment_from
 from longview.indexing.text.passages import make_passages

@@ -24,10 +24,11 @@ from longview.core.atomic import atomic_write, sync_file, sync_folder
 from longview.indexing.errors import LibraryUnusable
 from longview.indexing.sqlite.database.database import LOCK
 from longview.indexing.sqlite.database.failures import disk_full, folder_error
+from longview.indexing.sqlite.database.migrations import MIGRATIONS
 from longview.indexing.sqlite.database.pages import INDEX_INTERIOR, INDEX_LEAF, TABLE_LEAF, DatabasePages, Row, Value
 from longview.indexing.sqlite.database.row_rules import broken_columns
-from longview.indexing.sqlite.database.rows import insertion, now
-from longview.indexing.sqlite.database.schema import MIGRATIONS, add_functions, migrate
+from longview.indexing.sqlite.database.rows import insertion, now, set_sort_titles
+from longview.indexing.sqlite.database.schema import add_functions, migrate
 from longview.indexing.sqlite.tracks.passage_rows import rebuild_passages
 from longview.indexing.sqlite.tracks.rows import searched_tracks
 from longview.indexing.sqlite.tracks.segment_rows import UNKNOWN_LANGUAGE
@@ -39,7 +40,7 @@ except ImportError:  # Windows
 
 SQLITE_LOCK_START, SQLITE_LOCK_BYTES = 0x40000000, 512
 """The bytes of a database file on which SQLite has its locks; every open connection holds one of them in WAL mode."""
-DERIVED = ("passages", "passage_terms", "words")
+DERIVED = ("passages", "passage_terms", "words", "changes")
 """Tables that are rebuilt from others."""
 COUNTERS = ("revision", "generation")
 """Tables of one number, which every change of a passage raises."""
@@ -178,6 +179,7 @@ def _write(path: Path, pages: DatabasePages, version: int, recovery: Recovery) -
         migrate(db, version, len(MIGRATIONS))
         _restore_parents(db, recovery)
         _mark_damaged_tracks(db, recovery)
+        set_sort_titles(db)
         for video_id, source in searched_tracks(db):
             rebuild_passages(db, video_id, source)
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")

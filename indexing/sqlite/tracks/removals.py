@@ -12,6 +12,7 @@ from pathlib import Path
 
 from longview.indexing.errors import AmbiguousVideo, UnknownVideo
 from longview.indexing.library_files import UPLOADS, delete_inside, files_of
+from longview.indexing.sqlite.changes import delete_changes_of_gone_videos
 from longview.indexing.sqlite.database.database import Database
 from longview.indexing.sqlite.tracks.passage_rows import rebuild_passages
 
@@ -133,6 +134,8 @@ class Removals:
         # Within the transaction, no other process can index the same content again or bring a video back.
         with self._database.transaction() as db:
             videos = tuple(map(_removed_video, db.execute(query, values).fetchall()))
+            # Those that are deleted now are read by open pages first, and leave the table the next time.
+            delete_changes_of_gone_videos(db)
             db.execute(f"DELETE FROM videos WHERE {_EXPIRED}", values)
             used_names = _used_uploads(db.execute(_USED_PATHS, {"video_id": ""}).fetchall())
             for path in (path for video in videos for path in files_of(uploads, video.video_id) if path.name not in used_names):

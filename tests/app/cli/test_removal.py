@@ -71,9 +71,9 @@ def test_a_request_with_a_file_name_undoes_no_removal_and_reads_no_file(
     monkeypatch.setattr("longview.video.probing.content_hash.content_hash", lambda path, *_: opened.append(path))
     for reference in (other.path.name, str(other.path), ""):
         with pytest.raises(UnknownVideo):
-            app.undo_removal_of(reference)
+            app.removals.undo_of(reference)
     assert opened == [] and app.videos() == ()
-    assert app.undo_removal_of(other.video_id[:8]) == other and app.videos() == (other,)
+    assert app.removals.undo_of(other.video_id[:8]) == other and app.videos() == (other,)
 
 
 def test_a_removed_video_stays_removed_through_backup_restore_check_and_repair(

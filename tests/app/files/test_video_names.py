@@ -77,7 +77,7 @@ def test_a_title_or_a_unique_beginning_names_a_video(
         # Only as the title of the other one.
         assert app.video(reference).video_id == "ff6666666666"
         app.remove(app.video(reference))
-    assert app.undo_removal(reference).video_id == video_id
+    assert app.removals.undo(reference).video_id == video_id
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_an_ambiguous_name_lists_the_candidates(app: Longview, reference: str, c
     def undo() -> None:
         for entry in app.videos():
             app.remove(entry)
-        app.undo_removal(reference)
+        app.removals.undo(reference)
 
     uses: list[Callable[[], Any]] = [lambda: app.video(reference), lambda: app.parts.media.resolve(reference), undo]
     for use in uses:

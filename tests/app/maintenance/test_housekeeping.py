@@ -190,5 +190,5 @@ def test_a_removal_on_a_full_disk_loses_nothing_and_caches_make_room(tmp_path: P
         assert removal.freed_bytes == 500_000 and not copy.exists() and file_names(folder / "proxies") == []
         with pytest.raises(UnknownVideo):
             app.video(entry.video_id)
-        assert app.undo_removal() == entry
+        assert app.removals.undo() == entry
         assert len(matching_texts(app.parts.library, "circle", limit=500)) == 400

@@ -102,7 +102,7 @@ def test_thoughts_are_beside_the_answer_and_not_in_the_library(app: Longview, fi
         settings = {"model": str(folder), "thinking": thinking, "thinking_tokens": 4}
         one = Longview(app.settings.model_copy(update=settings))
         answers[thinking] = one.ask([first], question).result()
-        stored = one.answers(first)[-1]
+        stored = one.conversations.answers(first)[-1]
         assert stored.answer == answers[thinking].text
     assert (answers[False].text.strip(), answers[False].thoughts) == ("A yellow star grows.", "")
     thoughts = answers[True].thoughts
@@ -125,11 +125,11 @@ def test_cancel_ends_decoding_within_a_chunk(app: Longview, first: VideoEntry, m
     # No other test asks about this range, so it must be decoded.
     question = "What happens between 3 and 37 seconds?"
     streams.append(app.ask([first], question))
-    turns = app.answers(first)
+    turns = app.conversations.answers(first)
     with pytest.raises(Cancelled):
         streams[0].result()
     assert len(chunk_lengths) == 1
-    assert app.answers(first) == turns
+    assert app.conversations.answers(first) == turns
     monkeypatch.undo()
     assert "A yellow star grows." in app.ask([first], question).result().text
 
@@ -171,11 +171,11 @@ def test_progress_comes_before_the_text_and_only_increases(app: Longview, first:
 
 
 def test_answer_cancelled_at_its_last_words_is_not_stored(app: Longview, first: VideoEntry) -> None:
-    turns = app.answers(first)
+    turns = app.conversations.answers(first)
     stream = app.ask([first], f"What happens at {CIRCLE.start_s + 3} seconds?")
     with pytest.raises(Cancelled):
         cancel_after(stream, lambda event: isinstance(event, TextDelta) and event.text.endswith("."))
-    assert app.answers(first) == turns
+    assert app.conversations.answers(first) == turns
 
 
 def test_first_words_about_each_video_come_with_its_title(app: Longview, first: VideoEntry, second: VideoEntry) -> None:
@@ -211,7 +211,7 @@ def test_answer_cites_the_whole_caption_and_is_stored(app: Longview, twice: Vide
     (citation,) = answer.citations
     assert (citation.source, citation.text) == ("captions", "A blue star grows.")
     assert citation.span.iou(TWICE[2].event.span) > 0.7
-    turn = app.answers(twice)[-1]
+    turn = app.conversations.answers(twice)[-1]
     assert (turn.question, turn.answer) == ("What happens at 17 seconds?", "A blue star grows.")
     assert turn.citations == (citation.span,)
     assert turn.provenance.checkpoint == app.checkpoint.identity
@@ -251,7 +251,7 @@ def test_answer_about_a_file_that_is_replaced_meanwhile_is_not_kept(
     monkeypatch.setattr(Decoder, "frames_played_at", replace_first)
     with pytest.raises(VideoGone, match="changed while it was being read"):
         app.ask([entry], "What happens between 5 and 15 seconds?").result()
-    assert app.answers(entry) == ()
+    assert app.conversations.answers(entry) == ()
     monkeypatch.undo()
     # The sessions of the other video's frames are gone as well.
     shutil.copy(original, entry.path)

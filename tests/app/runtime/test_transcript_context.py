@@ -52,7 +52,7 @@ def test_answer_cites_the_subtitles_that_the_checkpoint_got(library: Path, talk_
     assert (circle.source, circle.span.contains(4.2)) == ("video", True)
     assert (cut.source, cut.text) == ("subtitles", "We will cut the training budget by a third.")
     assert (cut.span.start_s, cut.span.end_s) == (12.5, 15.0)
-    [turn] = app.answers(entry)
+    [turn] = app.conversations.answers(entry)
     assert cut.span in turn.citations
     assert answer.provenance[0].plan["words_tokens"] > 0
 

@@ -76,7 +76,7 @@ def test_questions_are_answered_in_turn_and_their_conversation_has_them(
     assert state_of(answers, second).status == "waiting" and answers.changed_since(0) == {VIDEO}
     gate.set()
     assert ended(answers, second).status == "done" and not answers.unfinished(VIDEO)
-    assert [item.question for item in app.answers(entry)] == [first.question, second.question]
+    assert [item.question for item in app.conversations.answers(entry)] == [first.question, second.question]
     assert ended(answers, answers.ask(None, QUESTION)).result is not None
 
 
@@ -90,7 +90,7 @@ def test_a_stopped_answer_is_in_no_conversation_and_lets_the_next_one_run(
     assert {ended(answers, first).status, ended(answers, waiting).status} == {"stopped"}
     assert state_of(answers, about_library).is_unfinished and answers.unfinished(LIBRARY)
     answers.stop_answer(about_library.answer_id)
-    assert ended(answers, about_library).status == "stopped" and not app.answers(entry)
+    assert ended(answers, about_library).status == "stopped" and not app.conversations.answers(entry)
 
 
 def test_what_is_asked_during_a_clearing_is_answered_after_it(
@@ -104,9 +104,9 @@ def test_what_is_asked_during_a_clearing_is_answered_after_it(
         assert ended(answers, before).status == "stopped" and state_of(answers, before).is_discarded
         time.sleep(0.1)
         assert state_of(answers, during).status == "waiting"
-        app.clear_conversation(entry)
+        app.conversations.clear(entry)
     assert ended(answers, during).status == "done" and not during.is_discarded
-    assert [item.question for item in app.answers(entry)] == [QUESTION]
+    assert [item.question for item in app.conversations.answers(entry)] == [QUESTION]
 
 
 def test_questions_about_a_removed_video_and_too_many_questions_end_with_a_reason(

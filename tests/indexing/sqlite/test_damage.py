@@ -15,7 +15,7 @@ from longview.core.timeline import Event, Span
 from longview.indexing.errors import LibraryDamaged, LibraryFull, LibraryReadOnly, LibraryUnusable
 from longview.indexing.sqlite.database import database
 from longview.indexing.sqlite.database.database import DATABASE
-from longview.indexing.sqlite.database.schema import MIGRATIONS
+from longview.indexing.sqlite.database.migrations import MIGRATIONS
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair.integrity import database_problems, log_problem
 from longview.indexing.sqlite.repair.recovery import only_process, recover

@@ -11,12 +11,15 @@ import pytest
 
 from longview.indexing.errors import LibraryDamaged
 from longview.indexing.library_files import delete_inside
+from longview.indexing.records.listing import ListingQuery
 from longview.indexing.sqlite.database import connections
 from longview.indexing.sqlite.database.connections import connect
 from longview.indexing.sqlite.database.database import DATABASE
+from longview.indexing.sqlite.database.migrations import MIGRATIONS
 from longview.indexing.sqlite.database.row_rules import rule_of
-from longview.indexing.sqlite.database.schema import MIGRATIONS, add_functions, migrate
+from longview.indexing.sqlite.database.schema import add_functions, migrate
 from longview.indexing.sqlite.library import Library
+from longview.indexing.sqlite.repair.copies import rebuild_search
 from longview.indexing.sqlite.repair.integrity import copy_problems, database_problems
 from longview.indexing.sqlite.repair.recovery import recover
 
@@ -154,6 +157,39 @@ def test_only_what_lies_in_the_library_is_deleted(tmp_path: Path) -> None:
     assert delete_inside(library, library / "link") and not (library / "link").is_symlink()
     assert delete_inside(library, library / "thumbnails" / "file") == 5
     assert (outside / "file").read_bytes() == b"12345" and (library / "thumbnails").is_dir()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE videos SET sort_title = replace(hex(zeroblob(60)), '0', 'x')",
+        "UPDATE videos SET watched_at = 'yesterday'",
+        "UPDATE changes SET kind = 'x' WHERE number = (SELECT min(number) FROM changes)",
+        "UPDATE changes SET video_id = '../x' WHERE number = (SELECT min(number) FROM changes)",
+        f"UPDATE changes SET number = {1 << 50} WHERE number = (SELECT min(number) FROM changes)",
+    ],
+)
+def test_values_of_lists_and_changes_that_longview_does_not_write_are_refused(tmp_path: Path, statement: str) -> None:
+    folder = Path(shutil.copytree(FIXTURE, tmp_path / "library"))
+    Library(folder).rename("86fa35fdbb05", "Renamed")
+    with closing(sqlite3.connect(folder / DATABASE, isolation_level=None)) as db:
+        db.execute(statement)
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert copy_problems(folder / DATABASE)
+    recover(folder / DATABASE)
+    assert database_problems(folder) == [] and copy_problems(folder / DATABASE) == []
+
+
+def test_texts_for_sorting_that_others_wrote_are_not_used(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(FIXTURE, tmp_path / "library"))
+    expected = [entry.title for entry in Library(folder).listing(ListingQuery(sort="title"), limit=5).entries]
+    for make_again in (lambda: rebuild_search(folder), lambda: recover(folder / DATABASE)):
+        with closing(sqlite3.connect(folder / DATABASE, isolation_level=None)) as db:
+            db.execute("UPDATE videos SET sort_title = 'z' || hex(100 - instr(title, 's'))")
+        make_again()
+        library = Library(folder)
+        assert [entry.title for entry in library.listing(ListingQuery(sort="title"), limit=5).entries] == expected
+        assert library.listing(ListingQuery(text="shapes"), limit=5).total == 1
 
 
 def test_numbers_that_leave_no_room_for_others_are_not_taken_over(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from longview.indexing.records.track import Provenance
 from longview.indexing.records.video import AnsweredQuestion
 from longview.indexing.sqlite.database import database, schema
 from longview.indexing.sqlite.database.database import DATABASE
-from longview.indexing.sqlite.database.schema import MIGRATIONS
+from longview.indexing.sqlite.database.migrations import MIGRATIONS
 from longview.indexing.sqlite.library import Library
 from tests.support.library_samples import (
     as_captions,

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from longview.app.settings import Settings
 from longview.core.timeline import Span
 from longview.indexing.embedding.embedder import SentenceEncoder
 from longview.indexing.exports import FORMATS
+from longview.indexing.records.listing import ListingQuery
 from longview.indexing.records.track import Provenance, Track
 from longview.indexing.sqlite.database.database import DATABASE
-from longview.indexing.sqlite.database.schema import MIGRATIONS
+from longview.indexing.sqlite.database.migrations import MIGRATIONS
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair.integrity import database_problems
 from longview.indexing.sqlite.vectors import VectorIndex
@@ -166,4 +168,21 @@ def test_library_with_words_a_queue_and_a_removal_keeps_all_of_it(tmp_path: Path
     assert removed.video_id == REMOVED and REMOVED not in counts
     job = library.queue.jobs()[0]
     assert (job.path, job.status, job.attempts) == (Path("/videos/waiting.mp4"), "waiting", 1)
+    assert database_problems(folder) == []
+
+
+def test_the_list_of_an_older_library_is_sorted_and_its_changes_are_seen(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(LATER_LIBRARY, tmp_path / "library"))
+    with closing(sqlite3.connect(folder / DATABASE)) as connection, connection as db:
+        db.execute("UPDATE videos SET title = 'Übersicht' WHERE video_id = ?", (SLIDES,))
+        db.execute("UPDATE videos SET title = 'vase' WHERE video_id = ?", (SHAPES,))
+    library = Library(folder)
+    listing = library.listing(ListingQuery(sort="title"), limit=5)
+    assert [entry.title for entry in listing.entries] == ["Übersicht", "vase"]
+    assert library.listing(ListingQuery(text="ubersicht"), limit=5).total == 1
+    assert all(entry.watched_at == "" for entry in listing.entries)
+    revision = library.changes.revision()
+    library.set_position(SHAPES, 3.0)
+    changes = library.changes.since(revision)
+    assert changes and changes.positions == {SHAPES}
     assert database_problems(folder) == []

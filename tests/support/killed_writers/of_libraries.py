@@ -27,7 +27,7 @@ from longview.core.progress import NO_PROGRESS
 from longview.indexing.library_files import INDEX_FILE, SAMPLE_FILES, UPLOADS
 from longview.indexing.sqlite.database.database import DATABASE
 from longview.indexing.sqlite.database.inventory import vector_count
-from longview.indexing.sqlite.database.schema import MIGRATIONS
+from longview.indexing.sqlite.database.migrations import MIGRATIONS
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair.copies import schema_version
 from longview.indexing.sqlite.vectors import VectorIndex

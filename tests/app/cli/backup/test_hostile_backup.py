@@ -17,7 +17,7 @@ from longview.app.maintenance.archive import MANIFEST
 from longview.app.maintenance.restore import restore
 from longview.indexing.errors import LibraryUnusable
 from longview.indexing.sqlite.database.database import DATABASE
-from longview.indexing.sqlite.database.schema import MIGRATIONS
+from longview.indexing.sqlite.database.migrations import MIGRATIONS
 from longview.indexing.sqlite.library import Library
 from tests.support.app_samples import file_names
 from tests.support.backups import contents

@@ -212,7 +212,7 @@ def test_answer_needs_no_file_and_is_kept(app: Longview, meeting: VideoEntry, me
         answer = ask(app, meeting, "When is the quarry mentioned?")
     finally:
         moved.rename(meeting_path)
-    stored = app.answers(meeting)[-1]
+    stored = app.conversations.answers(meeting)[-1]
     assert (stored.answer, stored.provenance.checkpoint) == (answer.text, "quotes")
 
 

@@ -1,0 +1,89 @@
+"""What the page of the library shows of jobs and positions: filters, the bar of selected videos, and what stays as it is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from longview.indexing.sqlite.library import Library
+from tests.support.browser import needs_browser
+from tests.support.library_samples import sample_track
+from tests.support.page_servers import running_server
+from tests.support.routes import add_job, put, video_id
+
+pytestmark = needs_browser
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    library = Library(tmp_path)
+    for number in range(5):
+        put(library, number, f"Video {number}")
+    # Jobs that no server takes: they need settings that it does not have.
+    for number in (1, 2, 3):
+        job = add_job(library, number, "speech", settings={"speech_model": "none"})
+        if number == 3:
+            library.queue.pause(job.job_id)
+    library.tracks.begin(video_id(4), sample_track("speech", "incomplete", done_s=0.0))
+    return library
+
+
+@pytest.fixture
+def page(browser: Browser, library: Library) -> Iterator[Page]:
+    with running_server(library.folder) as server:
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(30_000)
+        page.goto(server.url)
+        page.locator("longview-library .card").first.wait_for()
+        yield page
+        page.close()
+
+
+def test_jobs_of_selected_videos_are_paused_continued_and_cancelled(page: Page, library: Library) -> None:
+    bar = page.locator(".bulk")
+    page.get_by_label("Select Video 0").check()
+    expect(bar.get_by_role("button")).to_have_text(["Index again", "Remove", "Clear the selection"])
+    for number in (1, 2):
+        page.get_by_label(f"Select Video {number}").check()
+    bar.get_by_role("button", name="Pause").click()
+    for number in (1, 2):
+        expect(page.locator(".card", has_text=f"Video {number}")).to_contain_text("Speech: paused")
+    expect(bar.get_by_role("button", name="Pause")).to_have_count(0)
+    page.get_by_label("Select Video 3").check()
+    bar.get_by_role("button", name="Continue").click()
+    expect(page.locator(".card", has_text="Video 3")).to_contain_text("Speech: waiting")
+    bar.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".card", has_text="Video 2")).not_to_contain_text("waiting")
+    expect(bar).to_be_hidden()
+    assert {job.status for job in library.queue.jobs()} == {"cancelled"}
+
+
+def test_states_and_the_order_of_watching_are_offered_and_follow_what_happens(page: Page, library: Library) -> None:
+    count = page.locator("longview-library .count")
+    state = page.get_by_label("State")
+    for value, expected in (("waiting", 2), ("paused", 1), ("partial", 1), ("outdated", 5), ("running", 0)):
+        state.select_option(value)
+        expect(count).to_have_text("1 video" if expected == 1 else f"{expected} videos")
+    state.select_option("paused")
+    expect(page.locator("longview-library .card")).to_contain_text(["Video 3"])
+    library.queue.pause(next(job for job in library.queue.jobs() if job.video_id == video_id(1)).job_id)
+    expect(count).to_have_text("2 videos", timeout=5000)
+    state.select_option("")
+    page.get_by_label("Order").select_option("watched")
+    assert "sort=watched" in page.url
+    library.set_position(video_id(2), 40.0)
+    expect(page.locator("longview-library .card").first).to_contain_text("Video 2", timeout=5000)
+
+
+def test_a_position_moves_the_bar_of_its_card_and_leaves_the_rest(page: Page, library: Library) -> None:
+    card = page.locator(".card", has_text="Video 2")
+    card.locator(".chip").first.evaluate("chip => { window.chip = chip; }")
+    library.set_position(video_id(2), 40.0)
+    expect(card.locator(".seen")).to_be_visible(timeout=5000)
+    assert card.locator(".seen").evaluate("bar => bar.style.width") == "40%"
+    assert "t=40.0" in (card.locator("a.title").get_attribute("href") or "")
+    assert page.evaluate("window.chip.isConnected")
+    library.set_position(video_id(2), 0.0)
+    expect(card.locator(".seen")).to_be_hidden(timeout=5000)
+    assert page.evaluate("window.chip.isConnected")
