@@ -1,4 +1,4 @@
-"""What indexing costs, before it begins: the plan of one file, or a rough estimate of a folder or of files that are not here yet."""
+"""What indexing costs, before it begins: the plan of one file, or a rough estimate of a folder or of files that are not here."""
 
 import os
 import secrets
@@ -23,7 +23,7 @@ from longview.video.errors import ImpossiblePlan, VideoError
 from longview.video.probing.probe import StreamInfo, VideoInfo
 
 MAX_PROBED, MAX_PROBING_S = 60, 6.0
-"""Maximum number of files of a folder whose lengths are read, and maximum time for that, in seconds. The rest follows from them."""
+"""Maximum number of files of a folder whose lengths are read, and maximum time for that, in seconds."""
 HASH_BYTES = 20
 TYPICAL_FPS = 25.0
 NO_LOOK = "not examined"

@@ -5,6 +5,7 @@ import { listen } from './events.js';
 import { clock, duration, percent } from './format.js';
 import { hasText, text } from './strings.js';
 import { pickers } from './adding.js';
+import { askRunOptions } from './index_dialog.js';
 
 const PAGE = 120;
 const CARD = { minWidth: 220, textHeight: 92, gap: 16 };
@@ -397,8 +398,10 @@ class Library extends HTMLElement {
   }
 
   async #index(videos) {
+    const options = await askRunOptions(this.shadowRoot, videos);
+    if (!options) return;
     try {
-      await bulk('index', videos.map((video) => video.video_id));
+      await bulk('index', videos.map((video) => video.video_id), { options });
       this.#clearSelection();
     } catch (error) {
       toast(error.message);
@@ -407,11 +410,11 @@ class Library extends HTMLElement {
 }
 
 // Do something with several videos; say what of it failed, and return the ids of the others.
-async function bulk(action, ids) {
+async function bulk(action, ids, more = {}) {
   const done = [];
   const errors = [];
   for (let start = 0; start < ids.length; start += MAX_BULK) {
-    const { results } = await post('/v1/videos/bulk', { action, video_ids: ids.slice(start, start + MAX_BULK) });
+    const { results } = await post('/v1/videos/bulk', { action, video_ids: ids.slice(start, start + MAX_BULK), ...more });
     for (const result of results) (result.error ? errors : done).push(result.error ?? result.video_id);
   }
   if (errors.length) toast(errors.slice(0, 3).join(' '));

@@ -62,7 +62,8 @@ def add_path(workers: Workers, text: str, options: IndexOptions) -> FolderAdditi
     """Add a file, or all videos of a folder, to the queue.
 
     Raises:
-        BadRequest: the path is empty, or a folder is to have one title. ImpossiblePlan: the part is outside of the file. As `Workers.index` and `Workers.index_folder`.
+        BadRequest: the path is empty, or a folder is to have one title. ImpossiblePlan: the part is outside of the file.
+        As `Workers.index` and `Workers.index_folder`.
     """
     if not text:
         raise BadRequest("The path is empty; enter the path of a video on this machine.")
