@@ -10,7 +10,7 @@ const WAIT_MS = 500;
 //   request: returns the body for the server, or null if there is nothing to be estimated.
 //   isAtMost: whether some of it may be done already.
 export function costLine(request, { isAtMost = false } = {}) {
-  const node = element('p', { class: 'cost', role: 'status', hidden: true });
+  const node = element('p', { class: 'cost', 'aria-live': 'polite', hidden: true });
   let generation = 0;
   let timer = null;
   const show = (...children) => {
