@@ -53,6 +53,7 @@ ENCODER_LOADING_S, EMBEDDING_S = 1.0, 0.2
 """Time to load the sentence encoder on the machine of reference, and to embed what was found, in seconds."""
 
 NOT_CHOSEN = Decision("skip", "not chosen")
+ALL_SOURCES = PlanOptions()
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ class Indexer:
         return IndexResult(self._library.pending_video(video_id), tuple(run.reports), time.monotonic() - start)
 
     def decisions(
-        self, video: VideoInfo, span: Span, options: PlanOptions, look: MediaLook | None = None
+        self, video: VideoInfo, span: Span, options: PlanOptions = ALL_SOURCES, look: MediaLook | None = None
     ) -> tuple[dict[str, Decision], float | None]:
         """Return what each source would do for a video, which need not be in the library. Nothing is written there.
 

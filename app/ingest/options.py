@@ -1,5 +1,6 @@
 """Options of an index run, and of the plan for one."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -66,7 +67,7 @@ def settings_of_job(settings: Settings, stored: Mapping[str, Any]) -> Settings:
     default = load_settings()
     values = {name: stored.get(name, getattr(default, name)) for name in RUN_SETTINGS}
     try:
-        _RUN_SETTINGS.validate_python({name: values[name] for name in RUN_SETTINGS if name in stored})
+        _RUN_SETTINGS.validate_json(json.dumps({name: stored[name] for name in RUN_SETTINGS if name in stored}))
     except ValidationError as error:
         names = ", ".join(dict.fromkeys(str(problem["loc"][0]) for problem in error.errors()))
         raise BadRequest(f"The job has settings that cannot be used: {names}.") from error

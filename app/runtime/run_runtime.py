@@ -38,7 +38,7 @@ class RunRuntime(Runtime):
         gc.collect()
 
     @property
-    def decoder(self) -> "Decoder":  # type: ignore[override]
+    def decoder(self) -> "Decoder":
         """See `Runtime.decoder`."""
         return self._base.decoder
 

@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def post(client: TestClient, path: str, status: int = 200, **document: Any) -> Any:
+def post(client: TestClient, path: str, status: int = 200, /, **document: Any) -> Any:
     # NaN is no JSON, but programs write it.
     headers = {"Content-Type": "application/json"}
     reply = client.post(f"/v1/{path}", content=json.dumps(document), headers=headers)
@@ -109,20 +109,24 @@ def test_a_job_keeps_its_options_and_settings(client: TestClient, folder: Path) 
     options = {"sources": ["speech", "screen_text"], "start_s": "0:01", "end_s": "3 seconds", "speech_language": "ko"}
     (job,) = post(client, "jobs", path=str(folder / "ring.mp4"), options=options)["jobs"]
     assert job["options"] == {"sources": ["speech", "screen_text"], "start_s": 1.0, "end_s": 3.0}
-    assert job["settings"] == {"speech_language": "ko"} and job["detail"] == "with speech language ko"
+    assert job["settings"]["speech_language"] == "ko" and job["detail"].endswith("with speech language ko")
     # Other options are another job; the same ones are the same.
     (same,) = post(client, "jobs", path=str(folder / "ring.mp4"), options=options)["jobs"]
     (other,) = post(client, "jobs", path=str(folder / "ring.mp4"), options=options | {"speech_language": "auto"})["jobs"]
     assert same["job_id"] == job["job_id"] != other["job_id"]
     for number in (job["job_id"], other["job_id"]):
         post(client, f"jobs/{number}/cancel")
-    assert post(client, f"jobs/{job['job_id']}/retry")["settings"] == {"speech_language": "ko"}
+    assert post(client, f"jobs/{job['job_id']}/retry")["settings"] == job["settings"]
     post(client, f"jobs/{job['job_id']}/cancel")
 
 
 def test_several_videos_are_indexed_again_with_options(app: Longview, client: TestClient, folder: Path) -> None:
     entry = app.index(folder / "ring.mp4").result().entry
-    document = {"action": "index", "video_ids": [entry.video_id, "b" * 12], "options": {"sources": ["screen_text"]}}
+    document: dict[str, Any] = {
+        "action": "index",
+        "video_ids": [entry.video_id, "b" * 12],
+        "options": {"sources": ["screen_text"]},
+    }
     known, unknown = post(client, "videos/bulk", **document)["results"]
     assert known["error"] is None and unknown["error"]
     jobs = [job for job in client.get("/v1/jobs").json()["jobs"] if job["status"] == "waiting"]
@@ -169,7 +173,6 @@ def test_the_cost_of_a_folder_and_of_files_that_are_not_sent_is_rough(client: Te
     unknown = post(client, "estimates", files=[unread])
     assert unknown["estimated_seconds"] is None and unknown["unknown_files"] == 1
     for changes in ({"duration_s": -1}, {"duration_s": float("nan")}, {"width": 10**9}, {"path": "/etc/passwd"}, {"name": 1}):
-        client.post("/v1/estimates", content=json.dumps({"files": [film | changes]}))
         reply = client.post("/v1/estimates", content=json.dumps({"files": [film | changes]}))
         assert reply.status_code in (400, 422), changes
 
