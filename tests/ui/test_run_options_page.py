@@ -62,7 +62,7 @@ def test_only_what_is_chosen_is_done_and_its_cost_is_said_before(page: Page, ser
     panel.get_by_text("Options", exact=True).click()
     # What means nothing on this machine is not there.
     expect(panel.get_by_label("Screen text")).to_be_visible()
-    expect(panel.get_by_label("Captions")).to_have_count(0)
+    expect(panel.get_by_label("Captions", exact=True)).to_have_count(0)
     expect(panel.get_by_text("Captions of what a film shows need a larger model")).to_be_visible()
     panel.get_by_label("Speech", exact=True).uncheck()
     panel.get_by_label("Subtitles").uncheck()

@@ -31,7 +31,7 @@ export function costLine(request, { isAtMost = false } = {}) {
     show(text('cost.wait'));
     try {
       const estimate = await post('/v1/estimates', body);
-      if (number === generation) show(...costTexts(estimate, isAtMost).map((sentence, index) => element(index ? 'span' : 'b', { text: sentence })));
+      if (number === generation) show(...costTexts(estimate, isAtMost, Boolean(body.path)).map((sentence, index) => element(index ? 'span' : 'b', { text: sentence })));
       return true;
     } catch (error) {
       if (number === generation) {
@@ -55,8 +55,9 @@ export function costLine(request, { isAtMost = false } = {}) {
   };
 }
 
-// Return what an estimate says: the time in all first, then the files, the sources, and what is left out.
-function costTexts(estimate, isAtMost) {
+// Return what an estimate says: the time in all first, then the files, the sources, and what is left out. `isHere`: whether the
+// files are on the machine of the server.
+function costTexts(estimate, isAtMost, isHere) {
   const runs = estimate.sources.filter((source) => source.action === 'run');
   const isKnown = estimate.files > estimate.unknown_files;
   const sentences = [];
@@ -68,6 +69,9 @@ function costTexts(estimate, isAtMost) {
   if (known.length > 1) sentences.push(known.map((source) => text('cost.source', { source: text(`source.${source.source}`), time: duration(source.estimated_seconds) })).join(' · '));
   const skipped = estimate.sources.find((source) => source.source === 'captions' && source.action === 'skip' && source.at_most_seconds);
   if (skipped) sentences.push(text('cost.long', { time: duration(skipped.at_most_seconds) }));
-  if (estimate.unknown_files) sentences.push(text(estimate.unknown_files === 1 ? 'cost.later.one' : 'cost.later', { count: estimate.unknown_files.toLocaleString() }));
+  if (estimate.unknown_files) {
+    const key = isHere ? 'cost.unread' : 'cost.later';
+    sentences.push(text(estimate.unknown_files === 1 ? `${key}.one` : key, { count: estimate.unknown_files.toLocaleString() }));
+  }
   return sentences;
 }

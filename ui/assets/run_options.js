@@ -3,6 +3,9 @@ import { get } from './api.js';
 import { element } from './dom.js';
 import { text } from './strings.js';
 
+// The order in which people look for what was found.
+const SOURCES = ['captions', 'speech', 'screen_text', 'subtitles'];
+
 let choices = null;
 
 // Return what may be chosen on this machine, which is asked for once.
@@ -33,7 +36,7 @@ export function optionSection(changed, failed) {
 }
 
 function fill(node, known, form, changed) {
-  const boxes = new Map(known.sources.map((name) => [name, element('input', { type: 'checkbox', checked: true, value: name })]));
+  const boxes = new Map(SOURCES.filter((name) => known.sources.includes(name)).map((name) => [name, element('input', { type: 'checkbox', checked: true, value: name })]));
   const isChosen = (source) => boxes.get(source)?.checked ?? false;
   const language = select(languages(known));
   const model = select(others(known.speech_models, known.server.speech_model).map((name, index) => [index ? name : '', name]));

@@ -51,6 +51,8 @@ const ENGLISH = {
   'cost.source': '{source} {time}',
   'cost.long': 'Captions would take {time}, so they are left out unless you choose long captions.',
   'cost.later': 'This browser cannot read {count} of the files; what they cost is known after the upload.',
+  'cost.unread': '{count} files cannot be read.',
+  'cost.unread.one': 'One file cannot be read.',
   'cost.later.one': 'This browser cannot read one file; what it costs is known after the upload.',
   'library.state': 'State',
   'library.state.all': 'All states',
