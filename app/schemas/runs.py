@@ -29,7 +29,7 @@ MAX_PIXELS = 1 << 16
 
 
 def _seconds(value: Any) -> Any:
-    """Return the seconds of a time that is written as people do."""
+    """Return the seconds of a time that is written as a user writes it."""
     if not isinstance(value, str):
         return value
     try:

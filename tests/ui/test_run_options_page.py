@@ -76,7 +76,7 @@ def test_only_what_is_chosen_is_done_and_its_cost_is_said_before(page: Page, ser
     assert job["options"] == {"sources": ["screen_text"], "start_s": 2.0, "end_s": 8.0} and job["settings"] == {}
     (video,) = Shell(server.library).json("list")["videos"]
     (track,) = video["tracks"]
-    assert track["source"] == "screen_text" and (track["span"]["start_s"], track["span"]["end_s"]) == (2.0, 8.0)
+    assert track["source"] == "screen_text" and (track["indexed"]["start_s"], track["indexed"]["end_s"]) == (2.0, 8.0)
 
 
 def test_chosen_files_are_shown_with_their_cost_and_sent_by_one_button(page: Page, server: Server, videos: Path) -> None:

@@ -3,7 +3,7 @@ import { get } from './api.js';
 import { element } from './dom.js';
 import { text } from './strings.js';
 
-// The order in which people look for what was found.
+// The order of the sources in the form.
 const SOURCES = ['captions', 'speech', 'screen_text', 'subtitles'];
 
 let choices = null;
