@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from longview.app.errors import EXPECTED_ERRORS
+from longview.app.ingest.options import IndexOptions
 from longview.app.jobs.text import job_title, named_reason, refused_text
 from longview.app.service import Longview
 from longview.app.serving.workers import Workers
@@ -36,7 +37,7 @@ def library_page(app: Longview, workers: Workers) -> None:
 
     @reports_errors
     def on_add(text: str, accepts_long: bool = False) -> Iterator[tuple[str, str]]:
-        addition = add_path(workers, text.strip(), accepts_long)
+        addition = add_path(workers, text.strip(), IndexOptions(accepts_long=accepts_long))
         refusal = refused_text(addition.refused) if addition.refused else ""
         if refusal and not addition.jobs:
             raise toast(refusal)
@@ -51,7 +52,7 @@ def library_page(app: Longview, workers: Workers) -> None:
         for file in files if isinstance(files, list) else [files] if files else []:
             path = Path(file["path"])
             try:
-                job = workers.index(path, upload_name=path.name, accepts_long=accepts_long)
+                job = workers.index(path, IndexOptions(accepts_long=accepts_long), upload_name=path.name)
                 numbers.append(job.job_id)
             except EXPECTED_ERRORS as error:
                 errors.append(named_reason(path.name, error))

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, SourceFault
 from longview.app.files.media import MediaStore
 from longview.app.files.watched_file import WatchedFile
+from longview.app.ingest.entries import entry_of
 from longview.app.ingest.media_look import MediaLook
-from longview.app.ingest.options import IndexOptions, require_language
+from longview.app.ingest.options import IndexOptions, PlanOptions, require_language
 from longview.app.ingest.ranges import check_range, requested_span
 from longview.app.ingest.sources import (
     Decision,
@@ -25,7 +26,9 @@ from longview.app.ingest.sources import (
 )
 from longview.app.ingest.sources.captions import CaptionSource
 from longview.app.ingest.sources.speech import DETECTED
+from longview.app.runtime.run_runtime import RunRuntime
 from longview.app.runtime.runtime import Runtime
+from longview.app.settings import Settings
 from longview.core.progress import NO_PROGRESS, Cancelled, Progress
 from longview.core.sources import SOURCES, source_label
 from longview.core.timeline import Span
@@ -37,7 +40,6 @@ from longview.model.errors import ModelError
 from longview.model.tasks.events import PartialResult
 from longview.video.errors import ImpossiblePlan, VideoError
 from longview.video.probing.probe import VideoInfo
-from longview.video.transcoding import is_browser_playable
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,9 @@ ENCODER = "loading encoder"
 """Name of the speed of loading the sentence encoder."""
 ENCODER_LOADING_S, EMBEDDING_S = 1.0, 0.2
 """Time to load the sentence encoder on the machine of reference, and to embed what was found, in seconds."""
+
+NOT_CHOSEN = Decision("skip", "not chosen")
+ALL_SOURCES = PlanOptions()
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,20 @@ class Indexer:
         self.sources: dict[str, EvidenceSource] = {name: source_class(name)(library, runtime) for name in SOURCES}
         self._captions = CaptionSource(library, runtime)
 
+    @property
+    def runtime(self) -> Runtime:
+        """The models with which it indexes."""
+        return self._runtime
+
+    @contextmanager
+    def with_settings(self, settings: Settings) -> "Iterator[Indexer]":
+        """Return an indexer for one run, whose settings differ in those of `RunSettings`; its own models are freed in the end."""
+        runtime = RunRuntime(settings, self._library, self._runtime)
+        try:
+            yield Indexer(self._library, self._media, runtime)
+        finally:
+            runtime.close()
+
     def index(
         self,
         path: Path,
@@ -125,7 +144,7 @@ class Indexer:
             span = requested_span(video, options.start_s, options.end_s) or Span(0.0, video.duration_s)
             video_id = video_id_of(video.content_hash)
             earlier_entry = self._known_entry(video_id)
-            self._library.put(self._entry(video, earlier_entry, options.title))
+            self._library.put(entry_of(self._media, video, earlier_entry, options.title))
             run = _Run(options, video, span, file, MediaLook(self._runtime.decoder, video, span, progress))
             try:
                 embedding = yield from self._run_sources(run, video_id, names, progress.child(PREPARATION_SHARE, 1.0))
@@ -148,19 +167,31 @@ class Indexer:
         self._embed(embedding)
         return IndexResult(self._library.pending_video(video_id), tuple(run.reports), time.monotonic() - start)
 
-    def decisions(self, video: VideoInfo, span: Span) -> tuple[dict[str, Decision], float | None]:
+    def decisions(
+        self, video: VideoInfo, span: Span, options: PlanOptions = ALL_SOURCES, look: MediaLook | None = None
+    ) -> tuple[dict[str, Decision], float | None]:
         """Return what each source would do for a video, which need not be in the library. Nothing is written there.
 
-        The second value is the time after which captions may be declined, in seconds; None if they are not.
+        The second value is the time after which captions may be declined, in seconds; None if they are not. `look`: what is known
+        of the contents of the video; by default a look is taken.
 
         Raises:
             VideoError, ModelError: a source cannot be run.
         """
         earlier_entry = self._known_entry(video_id_of(video.content_hash))
-        entry = earlier_entry or self._entry(video, None, None)
+        entry = earlier_entry or entry_of(self._media, video, None, None)
+        chosen = self._chosen_sources(options.sources)
         with self._runtime.watching(video.path, video.content_hash) as file:
-            job = SourceJob(entry, video, span, is_requested=False, file=file, look=MediaLook(self._runtime.decoder, video, span))
-            decisions = {name: self._decision(name, job) for name in self.sources}
+            job = SourceJob(
+                entry,
+                video,
+                span,
+                is_requested=options.sources is not None,
+                file=file,
+                look=look or MediaLook(self._runtime.decoder, video, span),
+                accepts_long=options.accepts_long,
+            )
+            decisions = {name: self._decision(name, job) if name in chosen else NOT_CHOSEN for name in self.sources}
             declined_after_s = self._captions.decline_s(job) if decisions["captions"].action == "run" else None
         if decisions["subtitles"].action == decisions["speech"].action == "run":
             # Only the subtitles themselves show whether they are in the spoken language.
@@ -194,7 +225,7 @@ class Indexer:
             ImpossiblePlan: the end does not come after the start. BadRequest: there is no such source, or no such language.
         """
         check_range(options.start_s, options.end_s)
-        names, settings = self._chosen_sources(options.sources), self._runtime.settings
+        names, settings = self._chosen_sources(options.sources), options.settings.over(self._runtime.settings)
         if "speech" in names and settings.speech_language not in (None, DETECTED):
             require_language(settings.speech_language, f"the speech, or {DETECTED}")
         if "screen_text" in names and settings.screen_text_language is not None:
@@ -311,29 +342,6 @@ class Indexer:
         if last_track.status != "complete":
             self._library.tracks.update(job.entry.video_id, replace(last_track, status="failed", note=str(error)))
 
-    def _entry(self, video: VideoInfo, earlier_entry: VideoEntry | None, title: str | None) -> VideoEntry:
-        """Return the entry of a file, with the summary and the title that the library has."""
-        facts = {
-            "width": video.width,
-            "height": video.height,
-            "fps": round(video.fps_nominal, 3),
-            "codec": video.codec,
-            "container": video.container,
-            "has_audio": video.has_audio,
-            "size_bytes": video.size_bytes,
-            "browser_plays": is_browser_playable(video),
-        }
-        return VideoEntry(
-            video_id=video_id_of(video.content_hash),
-            content_hash=video.content_hash,
-            path=earlier_entry.path if earlier_entry and self._media.keeps_path(earlier_entry, video.path) else video.path,
-            title=earlier_entry.title if earlier_entry else title or _printable_name(video.path),
-            duration_s=video.duration_s,
-            facts=facts,
-            summary=earlier_entry.summary if earlier_entry else "",
-            chapters=earlier_entry.chapters if earlier_entry else (),
-        )
-
     def _known_entry(self, video_id: str) -> VideoEntry | None:
         try:
             return self._library.video(video_id)
@@ -386,8 +394,3 @@ def _report_without_run(job: SourceJob, name: str, decision: Decision) -> Source
     if job.is_requested and decision.is_failure:
         return SourceReport(name, "failed", decision.reason, error=BadRequest(decision.reason))
     return SourceReport(name, "skipped", decision.reason)
-
-
-def _printable_name(path: Path) -> str:
-    # A file name may contain any character, also line breaks and escape sequences.
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in path.stem).split()) or "video"

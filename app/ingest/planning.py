@@ -32,7 +32,8 @@ class PlanReport:
     sources: "dict[str, Decision]"
     """What each source would do when the video is indexed."""
     frames: "FramePlan | None"
-    """The plan and the costs of tasks that look at frames; None for a file without pictures."""
+    """The plan and the costs of tasks that look at frames; None for a file without pictures, and where captions are not
+    chosen."""
     other_seconds: float = 0.0
     """Estimated time of `index` beside that of the sources, in seconds."""
     declined_after_s: float | None = None
@@ -91,8 +92,9 @@ class IndexPlanner:
         _, video = self._media.resolve(reference)
         span = requested_span(video, options.start_s, options.end_s)
         other_s = self._indexer.other_seconds
-        sources, declined_after_s = self._indexer.decisions(video, span or Span(0.0, video.duration_s))
-        if not video.has_frames:
+        sources, declined_after_s = self._indexer.decisions(video, span or Span(0.0, video.duration_s), options)
+        is_captioned = options.sources is None or "captions" in options.sources
+        if not (video.has_frames and is_captioned):
             return PlanReport(video, sources, None, other_s)
         try:
             frames = retry_with_smaller_context(self._runtime, lambda: self._plan_frames(video, span, options))

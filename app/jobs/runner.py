@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Generator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from longview.app.errors import EXPECTED_ERRORS, BadRequest, JobStopped, NoSpace
 from longview.app.files.content_hashes import ContentHashes
 from longview.app.files.media import MediaStore
 from longview.app.ingest.indexer import Indexer, IndexResult
-from longview.app.ingest.options import IndexOptions
+from longview.app.ingest.options import RUN_SETTINGS, IndexOptions, RunSettings, settings_of_job
 from longview.app.ingest.outcomes import describe
 from longview.app.jobs.monitor import MIN_FREE_BYTES, JobMonitor, has_space
 from longview.app.settings import Settings, job_settings
@@ -56,7 +56,7 @@ class JobRunner:
     def __init__(self, library: Library, media: MediaStore, indexer: Indexer, settings: Settings) -> None:
         self._library, self._queue, self._media, self._indexer = library, library.queue, media, indexer
         self._limits, self._hashes = settings.limits, ContentHashes(library)
-        self._settings = job_settings(settings)
+        self._process_settings, self._settings = settings, job_settings(settings)
         self.stopped_status: JobStatus = "paused"
         """State of a job whose run is interrupted by this process."""
         self._is_stopping = False
@@ -88,7 +88,7 @@ class JobRunner:
             checked_path,
             title=title or checked_path.name,
             options=_options_fields(options),
-            settings=self._settings,
+            settings=self._stored_settings(options),
             priority=priority,
             content_hash=self._hashes.known(checked_path) or "",
             owner=this_process() if is_own else "",
@@ -96,16 +96,20 @@ class JobRunner:
 
     def latest(self, path: Path, options: IndexOptions) -> QueuedJob | None:
         """Return the job that was added last for a file with these options, whatever its title; None if there is none."""
-        wanted = _options_fields(replace(options, title=None))
+        wanted, settings = _options_fields(replace(options, title=None)), self._stored_settings(options)
         jobs = [
-            job
-            for job in self._queue.jobs()
-            if job.path == path and job.settings == self._settings and _without_title(job) == wanted
+            job for job in self._queue.jobs() if job.path == path and job.settings == settings and _without_title(job) == wanted
         ]
         return max(jobs, key=lambda job: job.job_id, default=None)
 
+    def _stored_settings(self, options: IndexOptions) -> dict[str, Any]:
+        """Return the settings that a job with these options stores."""
+        return options.settings.stored(self._process_settings) if options.settings != RunSettings() else self._settings
+
     def claim_next(self, *, within: Sequence[Path] = ()) -> QueuedJob | None:
         """Take the next job that waits for any process and can be run with the settings of this one; None if there is none.
+
+        A job may have values of its own for the settings of `RunSettings`.
 
         `within`: the only folders whose files are meant; empty: all.
         """
@@ -118,7 +122,7 @@ class JobRunner:
             if not has_space(self._library.folder):
                 # A job would only fail.
                 return None
-            job = self._queue.claim_next(this_process(), self._settings, accepts=accepts)
+            job = self._queue.claim_next(this_process(), self._settings, free_settings=RUN_SETTINGS, accepts=accepts)
             if job is not None:
                 self._active.add(job.job_id)
                 self._taken_ids.add(job.job_id)
@@ -142,7 +146,7 @@ class JobRunner:
             # A removed video must not come back just because its file still exists.
             return any(video.content_hash == content_hash for video in self._library.removals.videos())
         is_found = entry.path == path or self._media.keeps_path(entry, path)
-        return is_found and self._queue.has_done(content_hash, _options_fields(options), self._settings)
+        return is_found and self._queue.has_done(content_hash, _options_fields(options), self._stored_settings(options))
 
     def cancel(self, job_id: int) -> QueuedJob:
         """Cancel a job; see `JobQueue.cancel`. A new video in which nothing was found yet is left out of the library.
@@ -176,6 +180,8 @@ class JobRunner:
     ) -> Generator[PartialResult[Any], None, IndexResult]:
         """Run a job to its end, and store how it ended. One that waits is taken first.
 
+        A job whose run settings are not those of this process has models of its own, which are freed when its run has ended.
+
         `waits`: whether to wait while another job indexes the same content; otherwise this one is given back to the queue.
 
         Raises:
@@ -189,8 +195,11 @@ class JobRunner:
             return (yield from self._indexer.index(job.path, _options(job, keep_sessions), progress=progress))
         monitor = JobMonitor(self._library, job, progress)
         try:
-            with monitor:
-                run = self._index(job, progress, keep_sessions=keep_sessions, waits=waits)
+            with monitor, ExitStack() as stack:
+                settings = settings_of_job(self._process_settings, job.settings)
+                is_own = settings is self._process_settings
+                indexer = self._indexer if is_own else stack.enter_context(self._indexer.with_settings(settings))
+                run = self._index(indexer, job, progress, keep_sessions=keep_sessions and is_own, waits=waits)
                 result = yield from monitor.count(run)
         except BaseException as error:
             failure = self._store_failure(job, error, monitor)
@@ -201,7 +210,7 @@ class JobRunner:
         return result
 
     def _index(
-        self, job: QueuedJob, progress: Progress, *, keep_sessions: bool, waits: bool
+        self, indexer: Indexer, job: QueuedJob, progress: Progress, *, keep_sessions: bool, waits: bool
     ) -> Generator[PartialResult[Any], None, IndexResult]:
         """Index the file of a job that was taken."""
 
@@ -214,7 +223,7 @@ class JobRunner:
 
         if not has_space(self._library.folder):
             raise self._no_space()
-        return self._indexer.index(job.path, _options(job, keep_sessions), begin=begin, progress=progress)
+        return indexer.index(job.path, _options(job, keep_sessions), begin=begin, progress=progress)
 
     def _store_failure(self, job: QueuedJob, error: BaseException, monitor: JobMonitor) -> BaseException:
         """Store how a run ended that did not come to its end; return the error that says so."""
@@ -325,9 +334,11 @@ def _stopped_text(job: QueuedJob, status: JobStatus) -> str:
 
 
 def _options_fields(options: IndexOptions) -> dict[str, Any]:
-    """Return the options that are not the default, as a job keeps them. Whether sessions are kept is up to its process."""
+    """Return the options that are not the default, as a job keeps them beside its settings. Whether sessions are kept is up to
+    its process."""
     default = asdict(IndexOptions())
-    fields = {name: value for name, value in asdict(options).items() if name != "keep_sessions" and value != default[name]}
+    others = ("keep_sessions", "settings")
+    fields = {name: value for name, value in asdict(options).items() if name not in others and value != default[name]}
     return fields | ({"sources": list(options.sources)} if options.sources is not None else {})
 
 
@@ -339,7 +350,7 @@ def _without_title(job: QueuedJob) -> dict[str, Any]:
 def _options(job: QueuedJob, keep_sessions: bool) -> IndexOptions:
     """Return what is indexed of the file of a job."""
     sources = job.options.get("sources")
-    names = {field.name for field in fields(IndexOptions)} - {"keep_sessions"}
+    names = {field.name for field in fields(IndexOptions)} - {"keep_sessions", "settings"}
     if unknown := job.options.keys() - names:
         raise BadRequest(f"The job {job.job_id} has options that this Longview does not know ({', '.join(sorted(unknown))}).")
     options = IndexOptions(**job.options, keep_sessions=keep_sessions)

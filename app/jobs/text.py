@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from longview.app.ingest.options import RUN_SETTINGS
 from longview.app.settings import RENAMED
 from longview.app.text.counts import count_text
 from longview.core.time_format import format_time
@@ -55,11 +56,16 @@ def detail_text(job: QueuedJob) -> str:
         remaining = f"{format_time(job.seconds_left)[:-2]} left" if job.seconds_left is not None else ""
         request = {"pause": "is being paused", "cancel": "is being cancelled"}.get(job.request, "")
         return " · ".join(filter(None, (job.stage, remaining, request)))
-    needed_settings = ", ".join(f"{RENAMED.get(name, name)}={value}" for name, value in job.settings.items())
-    needs = f"needs the settings {needed_settings}" if needed_settings and job.is_unfinished else ""
+    needed, chosen = "", ""
+    if job.is_unfinished:
+        # Any process gives a job its run settings; the others have to be those of the process.
+        others = {RENAMED.get(name, name): value for name, value in job.settings.items() if name not in RUN_SETTINGS}
+        own = {name: value for name, value in job.settings.items() if name in RUN_SETTINGS}
+        needed = "needs the settings " + ", ".join(f"{name}={value}" for name, value in others.items()) if others else ""
+        chosen = "with " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in own.items()) if own else ""
     attempts = f"tried {job.attempts} times" if job.status == "failed" and job.attempts > 1 else ""
     reason = job.reason
     if job.status == "waiting" and job.attempts:
         # What is known of its last run, which may have been killed.
         reason = f"the last run: {reason}" if reason else "a run was interrupted; the next one resumes there"
-    return " · ".join(filter(None, (reason, attempts, needs)))
+    return " · ".join(filter(None, (reason, attempts, needed, chosen)))

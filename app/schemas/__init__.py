@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         RemoveModelDocument,
     )
     from longview.app.schemas.plans import CostOut, CostsOut, FramePlanOut, PlanDocument, PlannedSourceOut, PlanOut, WindowOut
+    from longview.app.schemas.runs import ClientFile, EstimateDocument, RunChoicesDocument, RunOptions, ServerSettingsOut
     from longview.app.schemas.tracks import (
         CaptionDocument,
         ChapterOut,
@@ -86,6 +87,7 @@ __all__ = [
     "ChaptersDocument",
     "CheckDocument",
     "CitationOut",
+    "ClientFile",
     "CompleteUploadDocument",
     "ContactSheetDocument",
     "ConversationDocument",
@@ -99,6 +101,7 @@ __all__ = [
     "DoctorDocument",
     "ErrorDocument",
     "ErrorOut",
+    "EstimateDocument",
     "EvalDocument",
     "EventOut",
     "EvidenceOut",
@@ -131,8 +134,11 @@ __all__ = [
     "RemoveModelDocument",
     "RenameDocument",
     "RestoreDocument",
+    "RunChoicesDocument",
+    "RunOptions",
     "SearchDocument",
     "SegmentOut",
+    "ServerSettingsOut",
     "SourceOut",
     "SourceStateOut",
     "SpanOut",
@@ -181,6 +187,9 @@ __getattr__ = lazy_names(
         ),
         "longview.app.schemas.plans": (
             "CostOut", "CostsOut", "FramePlanOut", "PlanDocument", "PlannedSourceOut", "PlanOut", "WindowOut",
+        ),
+        "longview.app.schemas.runs": (
+            "ClientFile", "EstimateDocument", "RunChoicesDocument", "RunOptions", "ServerSettingsOut",
         ),
         "longview.app.schemas.tracks": (
             "CaptionDocument", "ChapterOut", "ChaptersDocument", "EventOut", "SegmentOut", "SpriteDocument", "SubtitlesDocument",

@@ -5,12 +5,13 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, NoSpace
 from longview.app.ingest.options import IndexOptions
+from longview.app.ingest.ranges import requested_span
 from longview.app.jobs.folder_watch import left_out, left_out_text, media_files
 from longview.app.service import Longview
 from longview.app.serving.browser_copies import BrowserCopies
@@ -43,6 +44,8 @@ NO_SUCH_JOB: dict[JobAction, str] = {
 }
 """Why an action changes no job of a video, as the end of a sentence."""
 CAPTION_AGAIN = IndexOptions(sources=("captions",))
+DEFAULTS = IndexOptions()
+"""All sources that apply, with the settings of the server."""
 
 
 @dataclass(frozen=True)
@@ -93,28 +96,36 @@ class Workers:
 
     # -- adding --------------------------------------------------------------------------------------------------------
 
-    def index(self, path: Path, *, upload_name: str | None = None, accepts_long: bool = False) -> QueuedJob:
+    def index(self, path: Path, options: IndexOptions = DEFAULTS, *, upload_name: str | None = None) -> QueuedJob:
         """Add a file to the queue. An upload is first stored in the library folder under its own name.
-
-        `accepts_long`: see `longview.app.ingest.options.IndexOptions`.
 
         Raises:
             As `JobRunner.add`. NoSpace: the disk has no space for an upload. VideoError: an upload is not a video.
         """
         if upload_name is None:
-            return self._wake_workers(self._runner.add(path, IndexOptions(accepts_long=accepts_long)))
+            return self._wake_workers(self._runner.add(path, options))
         try:
             target = self._app.parts.media.import_upload(path, upload_name)
         finally:
             self.uploads.discard(path)
-        options = IndexOptions(title=Path(upload_name).stem, accepts_long=accepts_long)
+        options = replace(options, title=options.title or Path(upload_name).stem)
         return self._wake_workers(self._runner.add(target, options, title=upload_name))
+
+    def check_part(self, path: Path, options: IndexOptions) -> None:
+        """Check that the part that is to be indexed is inside of a file, whose length is read for that.
+
+        Raises:
+            ImpossiblePlan: it is outside. VideoError: the file cannot be read.
+        """
+        if options.start_s is not None or options.end_s is not None:
+            # The hash of its content is not needed.
+            requested_span(self._app.parts.decoder.probe(path, known_hash="-"), options.start_s, options.end_s)
 
     def add(self, path: Path, options: IndexOptions, *, title: str) -> QueuedJob:
         """Add a file to the queue with options; see `JobRunner.add`."""
         return self._wake_workers(self._runner.add(path, options, title=title))
 
-    def index_folder(self, folder: Path, *, accepts_long: bool = False) -> FolderAddition:
+    def index_folder(self, folder: Path, options: IndexOptions = DEFAULTS) -> FolderAddition:
         """Add the media files below a folder to the queue; they give way to files that a person names.
 
         A file that is refused prevents no other.
@@ -125,7 +136,6 @@ class Workers:
         paths = [path for path, _ in media_files(folder.resolve())]
         if not paths:
             raise BadRequest(" ".join(filter(None, (f"{folder} has no video or audio files.", left_out_text(folder.resolve())))))
-        options = IndexOptions(accepts_long=accepts_long)
         addition = FolderAddition()
         addition.refused.extend([(path, BadRequest(f"{path.name} {reason}.")) for path, reason in left_out(folder.resolve())])
         for path in paths:

@@ -5,6 +5,7 @@ never imported: the files are read, and their SHA-256 is checked before they are
 """
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, distribution
@@ -114,6 +115,18 @@ def find_speech_model(choice: str = "auto") -> SpeechModel:
         return _bundled_model()
     folder = find_folder(choice)
     return _folder_model(folder, folder.name) if folder else _cached_model(choice)
+
+
+def local_speech_models() -> tuple[str, ...]:
+    """Return the names of the speech models that can be used on this machine: the bundled one, and those of the cache."""
+    from longview.model.hub.cache import cached_repositories
+
+    names = []
+    for name in (BUNDLED_NAME, *cached_repositories()):
+        with suppress(SpeechModelNotFound, InvalidSpeechModel):
+            find_speech_model(name)
+            names.append(name)
+    return tuple(names)
 
 
 def _bundled_model() -> SpeechModel:

@@ -1,23 +1,38 @@
 // Adding of videos: by a choice of files or of a folder, by dropping them anywhere on the page, or by a path of the machine.
 import { post } from './api.js';
+import { chosenFiles } from './chosen_files.js';
+import { costLine } from './cost.js';
 import { element, toast } from './dom.js';
+import { optionSection } from './run_options.js';
 import { text } from './strings.js';
-import { Uploader } from './uploads.js';
+import { filesOf, Uploader } from './uploads.js';
 
 // The server writes the suffixes of files that it takes into the page.
 const suffixes = document.querySelector('meta[name=longview-suffixes]')?.content.split(' ') ?? [];
 const SENTENCES = ['lost', 'unreadable', 'gone', 'refused'];
 export const uploader = new Uploader({ suffixes, strings: Object.fromEntries(SENTENCES.map((name) => [name, text(`upload.${name}`)])) });
+const panels = new Set();
 
 // Send files, or what was dropped; the server adds them to its queue.
-export async function addFiles(files, options = {}) {
+async function addFiles(files, options = {}) {
   const { skipped } = await uploader.add(files, { options });
-  if (skipped) toast(text('upload.skipped', { count: skipped }));
+  saySkipped(skipped);
+}
+
+function saySkipped(count) {
+  if (count) toast(text('upload.skipped', { count }));
+}
+
+// Take what was dropped on the page: into the panel with the options if it is open, otherwise at once.
+export async function dropFiles(transfer) {
+  const panel = [...panels].find((one) => one.isOpen());
+  if (panel) panel.choose(await filesOf(transfer));
+  else await addFiles(transfer);
 }
 
 // Add a file or a folder of the machine to the queue.
-async function addPath(path, options = {}) {
-  const { jobs, refused } = await post('/v1/jobs', { path, ...options });
+async function addPath(path, options) {
+  const { jobs, refused } = await post('/v1/jobs', { path, options });
   if (jobs.length) toast(jobs.length === 1 ? text('library.added', { title: jobs[0].title }) : text('library.added.many', { count: jobs.length }));
   if (refused.length) toast(refused.slice(0, 3).join(' '));
 }
@@ -26,30 +41,43 @@ async function addPath(path, options = {}) {
 export function pickers({ isLarge = false, close = null } = {}) {
   const files = element('input', { type: 'file', multiple: true, accept: 'video/*,audio/*,.mkv', hidden: true, change: () => choose(files) });
   const folder = element('input', { type: 'file', webkitdirectory: true, hidden: true, change: () => choose(folder) });
-  const path = element('input', { type: 'text', class: 'path', placeholder: text('library.path'), 'aria-label': text('library.path') });
-  const long = element('input', { type: 'checkbox' });
+  const path = element('input', { type: 'text', class: 'path', placeholder: text('library.path'), 'aria-label': text('library.path'), input: () => cost.later(), focus: () => cost.later() });
+  const options = optionSection(() => { cost.later(); chosen.refresh(); }, (error) => toast(error.message));
+  const cost = costLine(() => (path.value.trim() && !form.hidden ? { path: path.value.trim(), options: options.values() } : null));
+  const chosen = chosenFiles({
+    options: options.values,
+    added: (list, values) => { addFiles(list, values); close?.(); },
+    changed: (count) => { form.hidden = count > 0; cost.later(); },
+  });
   const choose = (input) => {
-    addFiles([...input.files], long.checked ? { accepts_long: true } : {});
+    take([...input.files]);
     input.value = '';
-    close?.();
+  };
+  const take = (list) => {
+    const media = list.filter((file) => suffixes.some((suffix) => file.name.toLowerCase().endsWith(suffix)));
+    saySkipped(list.length - media.length);
+    if (media.length) chosen.choose(media);
   };
   const form = element('form', { class: 'by-path', submit: async (event) => {
     event.preventDefault();
     if (!path.value.trim()) return;
     try {
-      await addPath(path.value.trim(), { accepts_long: long.checked });
+      await addPath(path.value.trim(), options.values());
       path.value = '';
+      cost.later();
       close?.();
     } catch (error) {
       toast(error.message);
     }
   } }, path, element('button', { text: text('library.path.add') }));
-  return element('div', { class: isLarge ? 'picker large' : 'picker' },
+  const panel = element('div', { class: isLarge ? 'picker large' : 'picker' },
     isLarge ? element('h2', { text: text('library.empty.title') }) : null,
     element('p', { text: text(isLarge ? 'library.empty.text' : 'library.add.drop') }),
     element('p', { class: 'buttons' },
       element('button', { class: 'primary', text: text('library.choose'), click: () => files.click() }),
       element('button', { text: text('library.folder'), click: () => folder.click() })),
-    form, files, folder,
-    element('label', {}, long, ' ', text('library.long')));
+    form, files, folder, cost.node, chosen.node, options.node);
+  // The large panel is always there: what is dropped on it starts at once, unless somebody is choosing.
+  panels.add({ choose: take, isOpen: () => panel.checkVisibility() && (!isLarge || options.node.open || !chosen.node.hidden) });
+  return panel;
 }

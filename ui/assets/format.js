@@ -17,6 +17,17 @@ export function duration(seconds) {
   return text('time.h', { hours: Math.floor(minutes / 60), minutes: minutes % 60 });
 }
 
+// Return a size of a file: 1.2 GB.
+export function fileSize(bytes) {
+  const units = ['kB', 'MB', 'GB', 'TB'];
+  let size = bytes / 1000;
+  while (size >= 1000 && units.length > 1) {
+    size /= 1000;
+    units.shift();
+  }
+  return `${size < 10 ? size.toFixed(1) : Math.round(size)} ${units[0]}`;
+}
+
 export function percent(fraction) {
   return `${Math.floor((fraction ?? 0) * 100)} %`;
 }

@@ -5,6 +5,7 @@ import { BulkBar, bulk } from './bulk.js';
 import { element, shadow, toast } from './dom.js';
 import { listen } from './events.js';
 import { Grid } from './grid.js';
+import { askRunOptions } from './index_dialog.js';
 import { text } from './strings.js';
 
 const PAGE = 120;
@@ -319,8 +320,13 @@ class Library extends HTMLElement {
       return;
     }
     try {
+      const ids = videos.map((video) => video.video_id);
       if (action === 'remove') await this.#remove(videos);
-      else await bulk(action, videos.map((video) => video.video_id));
+      else if (action === 'index') {
+        const options = await askRunOptions(this.shadowRoot, videos);
+        if (!options) return;
+        await bulk(action, ids, { options });
+      } else await bulk(action, ids);
       // Who has paused or resumed jobs may do something else with them.
       if (!['pause', 'resume'].includes(action)) this.#clearSelection();
     } catch (error) {

@@ -4,7 +4,7 @@ import './library.js';
 import './uploading.js';
 import { element, shadow } from './dom.js';
 import { listen, start } from './events.js';
-import { addFiles } from './adding.js';
+import { dropFiles } from './adding.js';
 import { text } from './strings.js';
 import './watch.js';
 import './search.js';
@@ -42,7 +42,7 @@ window.addEventListener('drop', (event) => {
   event.preventDefault();
   depth = 0;
   document.documentElement.classList.remove('longview-dropping');
-  addFiles(event.dataTransfer);
+  dropFiles(event.dataTransfer);
 }, true);
 
 // A path that is pasted outside of a field is offered to be added.

@@ -41,9 +41,7 @@ export class Uploader extends EventTarget {
   // Add files, the files of folders, or what was dropped (a DataTransfer, which is read before this function waits for anything).
   // Return the ids of the media files, and how many others were left out. `options`: of the run that indexes each file.
   async add(files, { options } = {}) {
-    const entries = files?.items ? [...files.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean) : [];
-    const list = entries.length ? [] : [...(files?.files ?? files ?? [])];
-    for (const entry of entries) list.push(...(await filesBelow(entry)));
+    const list = await filesOf(files);
     const media = list.filter((file) => this.#suffixes.some((suffix) => file.name.toLowerCase().endsWith(suffix)));
     const ids = media.map((file) => this.#addFile(file, options));
     this.#sendNext();
@@ -312,6 +310,14 @@ function speedOf(samples) {
 
 function isSameFile(one, other) {
   return one.name === other.name && one.size === other.size && one.lastModified === other.lastModified;
+}
+
+// All files of a list, of folders, or of what was dropped (a DataTransfer, which is read before this function waits for anything).
+export async function filesOf(files) {
+  const entries = files?.items ? [...files.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean) : [];
+  const list = entries.length ? [] : [...(files?.files ?? files ?? [])];
+  for (const entry of entries) list.push(...(await filesBelow(entry)));
+  return list;
 }
 
 // All files of a dropped entry: of a folder, those below it in the order of their names. What cannot be read is left out.

@@ -9,7 +9,10 @@ from fastapi import HTTPException, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
 
+from longview.app.ingest.options import IndexOptions
+from longview.app.schemas.runs import RunOptions
 from longview.app.service import Longview
+from longview.app.serving.run_choices import check_choices
 from longview.indexing.errors import UnknownVideo
 from longview.indexing.records.track import VIDEO_ID
 from longview.indexing.records.video import VideoEntry
@@ -31,6 +34,17 @@ class RequestBody(BaseModel):
     """Base of the bodies of requests: an unknown field is refused, because nobody would notice a misspelt one."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def checked_options(options: RunOptions) -> IndexOptions:
+    """Return the options that a client has chosen.
+
+    Raises:
+        BadRequest: see `longview.app.serving.run_choices.check_choices`.
+    """
+    checked = options.index_options()
+    check_choices(checked)
+    return checked
 
 
 def is_id(text: str) -> bool:

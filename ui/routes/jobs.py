@@ -10,10 +10,11 @@ from pydantic import Field
 
 from longview.app import schemas
 from longview.app.errors import BadRequest
+from longview.app.ingest.options import IndexOptions
 from longview.app.jobs.text import refused_text
 from longview.app.serving.workers import FolderAddition, Workers
 from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
-from longview.ui.routes.common import PREFIX, JobId, RequestBody, conditional
+from longview.ui.routes.common import PREFIX, JobId, RequestBody, checked_options, conditional
 
 Action = Literal["cancel", "pause", "resume", "retry", "first"]
 
@@ -22,8 +23,7 @@ class Addition(RequestBody):
     """A file or folder of this machine that is added to the queue."""
 
     path: str = Field(max_length=MAX_QUESTION_CHARACTERS)
-    accepts_long: bool = False
-    """Whether captions are made even if they take long."""
+    options: schemas.RunOptions = schemas.RunOptions()
 
 
 def jobs_router(workers: Workers) -> APIRouter:
@@ -41,7 +41,7 @@ def jobs_router(workers: Workers) -> APIRouter:
     @router.post("/jobs")
     def add(request: Request, addition: Addition) -> Response:
         """Add a file, or all videos of a folder, to the queue."""
-        added = add_path(workers, addition.path.strip(), addition.accepts_long)
+        added = add_path(workers, addition.path.strip(), checked_options(addition.options))
         refused = [refused_text(added.refused)] if added.refused else []
         document = schemas.AddedJobsDocument(jobs=[schemas.JobOut.of(job) for job in added.jobs], refused=refused)
         return conditional(request, document)
@@ -58,11 +58,12 @@ def jobs_router(workers: Workers) -> APIRouter:
     return router
 
 
-def add_path(workers: Workers, text: str, accepts_long: bool) -> FolderAddition:
+def add_path(workers: Workers, text: str, options: IndexOptions) -> FolderAddition:
     """Add a file, or all videos of a folder, to the queue.
 
     Raises:
-        BadRequest: the path is empty. As `Workers.index` and `Workers.index_folder`.
+        BadRequest: the path is empty, or a folder is to have one title. ImpossiblePlan: the part is outside of the file.
+        As `Workers.index` and `Workers.index_folder`.
     """
     if not text:
         raise BadRequest("The path is empty; enter the path of a video on this machine.")
@@ -71,6 +72,9 @@ def add_path(workers: Workers, text: str, accepts_long: bool) -> FolderAddition:
     with suppress(OSError, RuntimeError, ValueError):
         path = path.expanduser()
         is_folder = path.is_dir()
-    if is_folder:
-        return workers.index_folder(path, accepts_long=accepts_long)
-    return FolderAddition([workers.index(path, accepts_long=accepts_long)])
+    if not is_folder:
+        workers.check_part(path, options)
+        return FolderAddition([workers.index(path, options)])
+    if options.title is not None:
+        raise BadRequest("A title is for one video; a folder may have several.")
+    return workers.index_folder(path, options)

@@ -13,17 +13,17 @@ from typing import Annotated, TypeVar
 from fastapi import APIRouter, HTTPException, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect
 
 from longview.app import schemas
 from longview.app.errors import BadRequest
-from longview.app.ingest.options import IndexOptions
 from longview.app.service import Longview
 from longview.app.serving.part_uploads import UNFINISHED_KEPT_S
 from longview.app.serving.upload_completion import UploadCompletion
 from longview.app.serving.upload_files import MAX_PART_BYTES, UploadFiles
 from longview.app.serving.workers import Workers
+from longview.ui.routes.common import checked_options
 
 MAX_DOCUMENT_BYTES = 1 << 16
 """Maximum size of a JSON document, in bytes."""
@@ -58,19 +58,6 @@ class NewUpload(BaseModel):
     """SHA-256 of the first and the last MiB of the file and of its size, hexadecimal; empty if the client has none."""
 
 
-class RunOptions(BaseModel):
-    """Options of the run that indexes the file; see `longview.app.ingest.options.IndexOptions`."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-    start_s: float | None = None
-    end_s: float | None = None
-    sources: tuple[str, ...] | None = None
-    context_tokens: int | None = Field(default=None, ge=1, lt=1 << 53)
-    title: str | None = Field(default=None, max_length=300)
-    accepts_long: bool = False
-
-
 class Completion(BaseModel):
     """The request to complete an upload."""
 
@@ -78,7 +65,7 @@ class Completion(BaseModel):
 
     sha256: str = ""
     """SHA-256 of the whole file, hexadecimal; empty if the client does not know it."""
-    options: RunOptions = RunOptions()
+    options: schemas.RunOptions = schemas.RunOptions()
 
 
 Document = TypeVar("Document", bound=BaseModel)
@@ -140,7 +127,7 @@ def upload_routes(app: Longview, workers: Workers) -> APIRouter:
         async def respond() -> Response:
             document = await _document(request, Completion)
             _require_hex(document.sha256, "sha256")
-            options = IndexOptions(**document.options.model_dump())
+            options = await run_in_threadpool(checked_options, document.options)
             async with check_slots:
                 result = await run_in_threadpool(completion.complete, upload_id, options, document.sha256.lower())
             return _reply(schemas.CompleteUploadDocument.of(result))

@@ -7,13 +7,22 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from longview.app import schemas
-from longview.app.errors import EXPECTED_ERRORS
+from longview.app.errors import EXPECTED_ERRORS, BadRequest
 from longview.app.jobs.source_states import jobs_by_content, unfinished_by_content
 from longview.app.service import Longview
 from longview.app.serving.workers import Workers
 from longview.indexing.records.listing import ListingQuery, ListState, SortKey
 from longview.indexing.records.video import VideoEntry
-from longview.ui.routes.common import PREFIX, RequestBody, TextParameter, VideoId, conditional, is_id, require_entry
+from longview.ui.routes.common import (
+    PREFIX,
+    RequestBody,
+    TextParameter,
+    VideoId,
+    checked_options,
+    conditional,
+    is_id,
+    require_entry,
+)
 
 MAX_PAGE, DEFAULT_PAGE = 200, 60
 """Maximum number of videos on a page, and the number of them if none is asked for."""
@@ -37,6 +46,8 @@ class BulkChange(RequestBody):
     action: Literal["remove", "undo-removal", "index", "cancel", "pause", "resume"]
     """`cancel`, `pause` and `resume` are of the jobs of the videos."""
     video_ids: list[Annotated[str, Field(max_length=64)]] = Field(max_length=MAX_BULK)
+    options: schemas.RunOptions | None = None
+    """Options of the action `index`; null: all sources that apply."""
 
 
 class ListParameters(RequestBody):
@@ -107,6 +118,9 @@ def videos_router(app: Longview, workers: Workers) -> APIRouter:
     @router.post("/videos/bulk")
     def bulk(request: Request, change: BulkChange) -> Response:
         """Change several videos. One that cannot be changed prevents no other."""
+        if change.options is not None and (change.action != "index" or change.options.title is not None):
+            raise BadRequest("Only the action “index” has options, and several videos cannot have one title.")
+        options = checked_options(change.options or schemas.RunOptions())
         results = []
         jobs = unfinished_by_content(workers.jobs())
         for video_id in dict.fromkeys(change.video_ids):
@@ -117,7 +131,9 @@ def videos_router(app: Longview, workers: Workers) -> APIRouter:
                 elif change.action == "remove":
                     app.remove(app.video_with_id(_whole_id(video_id)))
                 elif change.action == "index":
-                    job = workers.index(app.video_with_id(_whole_id(video_id)).path)
+                    path = app.video_with_id(_whole_id(video_id)).path
+                    workers.check_part(path, options)
+                    job = workers.index(path, options)
                 else:
                     entry = app.video_with_id(_whole_id(video_id))
                     job = workers.change_all(entry, jobs.get(entry.content_hash, ()), change.action)

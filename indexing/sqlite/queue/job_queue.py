@@ -6,7 +6,7 @@ that it is gone, and the job waits again. On another machine, which cannot be as
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -221,20 +221,28 @@ class JobQueue:
         return self._database.mark()
 
     def claim_next(
-        self, owner: str, settings: Mapping[str, Any], *, accepts: Callable[[QueuedJob], bool] = lambda _: True
+        self,
+        owner: str,
+        settings: Mapping[str, Any],
+        *,
+        free_settings: Collection[str] = (),
+        accepts: Callable[[QueuedJob], bool] = lambda _: True,
     ) -> QueuedJob | None:
         """Take the next job that waits for any process; None if there is none.
 
-        `settings`: those of this process. A job with settings of its own is taken only if they are the same. `accepts`: whether
-        this process runs a job at all.
+        `settings`: those of this process. A job with settings of its own is taken only if they are the same, but for
+        `free_settings`, which this process gives to each job. `accepts`: whether this process runs a job at all.
         """
+
+        def fixed(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: value for name, value in values.items() if name not in free_settings}
 
         def find(db: sqlite3.Connection) -> QueuedJob | None:
             rows = db.execute(
                 "SELECT * FROM jobs WHERE status = 'waiting' AND owner = '' AND (content_hash = '' OR content_hash NOT IN "
                 "(SELECT content_hash FROM jobs WHERE status = 'running')) ORDER BY priority DESC, position"
             )
-            suitable = (job for job in map(job_from, rows) if not job.settings or dict(job.settings) == dict(settings))
+            suitable = (job for job in map(job_from, rows) if not job.settings or fixed(job.settings) == fixed(settings))
             return next(filter(accepts, suitable), None)
 
         with self._database.connection() as db:

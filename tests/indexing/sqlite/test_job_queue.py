@@ -65,6 +65,21 @@ def test_lease_of_a_killed_process_ends_at_once(queue: JobQueue) -> None:
     assert taken is not None and (taken.job_id, taken.attempts) == (job.job_id, 2)
 
 
+def test_a_job_may_differ_from_its_process_only_in_free_settings(queue: JobQueue) -> None:
+    add(queue, "a", settings={"speech_language": "de"})
+    add(queue, "b", settings={"speech_language": "de", "model": "another"})
+    add(queue, "c", settings={"model": "own"})
+
+    def claimed() -> str | None:
+        job = queue.claim_next(this_process(), {"model": "own", "speech_language": "ko"}, free_settings=("speech_language",))
+        return job.title if job else None
+
+    assert [claimed(), claimed()] == ["c", None]
+    job = queue.claim_next(this_process(), {}, free_settings=("speech_language",))
+    assert job is not None and job.title == "a"
+    assert claim_all(queue) == []
+
+
 def crash(queue: JobQueue, job: QueuedJob) -> None:
     """Let a process take a job, and end without a word."""
     with another_process() as (name, process):
