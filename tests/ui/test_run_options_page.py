@@ -113,3 +113,26 @@ def test_videos_are_indexed_again_with_options(page: Page, server: Server, video
     dialog.get_by_label("Subtitles").uncheck()
     dialog.get_by_role("button", name="Index again").click()
     assert ended_job(page, server, 2)["options"] == {"sources": ["screen_text"]}
+
+
+def drop(page: Page, *paths: Path) -> None:
+    """Drop files on the page, as a file manager does."""
+    devtools = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 50, "y": 200, "data": data})
+
+
+def test_what_is_dropped_starts_at_once_unless_options_are_being_chosen(page: Page, server: Server, videos: Path) -> None:
+    panel = page.locator("longview-library .empty")
+    panel.get_by_text("Options", exact=True).click()
+    panel.get_by_label("Subtitles").uncheck()
+    drop(page, videos / "other.mp4", videos / "twice.mp4")
+    chosen = panel.locator(".chosen")
+    expect(chosen.locator("li")).to_have_text(["other.mp40:12", "twice.mp40:30"])
+    expect(chosen.locator(".cost")).to_contain_text("Takes roughly")
+    assert Shell(server.library).json("jobs", "--ended")["jobs"] == []
+    chosen.get_by_role("button", name="Clear").click()
+    panel.get_by_text("Options", exact=True).click()
+    drop(page, videos / "other.mp4")
+    assert ended_job(page, server)["options"].keys() == {"title"}

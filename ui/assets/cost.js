@@ -35,7 +35,8 @@ export function costLine(request, { isAtMost = false } = {}) {
       return true;
     } catch (error) {
       if (number === generation) {
-        show(error.message);
+        // Nothing is said of a path that is still being typed; the button says that there is no such file.
+        show(...(error.status === 404 ? [] : [error.message]));
         node.classList.add('failed');
       }
       return false;
