@@ -50,7 +50,7 @@ def _shell(app: Longview) -> None:
     """Build what is above the content of every page: the notice, and the queue."""
     gr.Navbar(main_page_name="Library")
     if app.notice:
-        gr.HTML(render.notice(app.notice))
+        gr.HTML(render.notice(app.notice), elem_id="longview-notice")
     gr.HTML("<longview-uploads></longview-uploads><longview-queue></longview-queue>", elem_id="longview-shell")
 
 
