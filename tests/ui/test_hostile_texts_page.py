@@ -72,9 +72,9 @@ def test_no_text_of_others_runs_on_any_page(browser: Browser, tmp_path: Path) ->
         for place in ("caption", "speech", "screen", "subtitle", "question", "answer"):
             expect(page.locator("body")).to_contain_text(f"{place}<img src=x")
         page.goto(f"{server.url}/search?q={quote(hostile('query'))}")
-        expect(page.locator(".moments, .muted, .failed").first).to_be_visible()
+        expect(page.locator("body")).to_contain_text("title<img src=x")
         page.goto(f"{server.url}/search?q=caption")
-        expect(page.locator(".moments")).to_contain_text("title<img src=x")
+        expect(page.locator("body")).to_contain_text("title<img src=x")
         assert places == []
         assert hosts <= {"127.0.0.1", None}
         page.close()

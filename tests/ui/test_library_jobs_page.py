@@ -22,7 +22,7 @@ def library(tmp_path: Path) -> Library:
         put(library, number, f"Video {number}")
     # Jobs that no server takes: they need settings that it does not have.
     for number in (1, 2, 3):
-        job = add_job(library, number, "speech", settings={"speech_model": "none"})
+        job = add_job(library, number, "speech", settings={"profile": "none"})
         if number == 3:
             library.queue.pause(job.job_id)
     library.tracks.begin(video_id(4), sample_track("speech", "incomplete", done_s=0.0))
