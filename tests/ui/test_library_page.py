@@ -115,8 +115,10 @@ def test_a_stopped_server_is_said_within_two_seconds_and_the_page_goes_on_by_its
         expect(page.locator("longview-library .card")).to_have_count(1)
         port = server.url.rpartition(":")[2]
     expect(page.get_by_role("alert")).to_contain_text("The server does not answer", timeout=2000)
+    Library(tmp_path).rename("a" * 12, "Renamed meanwhile")
     with running_server(tmp_path, "--port", port) as server:
         expect(page.get_by_role("alert")).to_have_count(0)
+        expect(page.locator("longview-library .card")).to_contain_text("Renamed meanwhile")
         Library(tmp_path).rename("a" * 12, "Two")
         expect(page.locator("longview-library .card")).to_contain_text("Two")
         page.close()

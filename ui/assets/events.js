@@ -4,7 +4,7 @@ const listeners = new Map();
 let source = null;
 let lastId = '';
 let isGone = false;
-const NAMES = ['jobs', 'videos', 'positions', 'conversation', 'reset'];
+const NAMES = ['connected', 'jobs', 'videos', 'positions', 'conversation', 'reset'];
 const RETRY_MS = 1000;
 
 // Call a function with the data of each event of a name: `jobs`, `videos`, `positions` (where one stopped watching), `conversation`,

@@ -59,6 +59,9 @@ class EventFeed:
         self._jobs: dict[int, QueuedJob] | None = None
         self._preparations: list[PreparationOut] = []
         self._revision: Revision | None = None
+        # What is changed before the first look is news for a page that was loaded before.
+        with suppress(LibraryUnusable):
+            self._revision = app.changes.revision()
         self._answers = workers.answers.revision
         self._mark: object = None
         self._reading: int | None = None
@@ -172,10 +175,11 @@ def events_router(app: Longview, workers: Workers, pace: RequestPace) -> APIRout
 
         async def changes() -> AsyncIterator[str]:
             number = await asyncio.to_thread(feed.position, last_id) if last_id else await asyncio.to_thread(feed.first_position)
-            yield "retry: 1000\n: connected\n\n"
+            # With an id from the beginning, a page learns after another start of the server that it may have missed something.
+            name = "connected"
             if number is None:
-                number = await asyncio.to_thread(feed.first_position)
-                yield f"id: {feed.event_id(number)}\nevent: reset\ndata: {{}}\n\n"
+                number, name = await asyncio.to_thread(feed.first_position), "reset"
+            yield f"retry: 1000\nid: {feed.event_id(number)}\nevent: {name}\ndata: {{}}\n\n"
             sent_s = time.monotonic()
             while not workers.is_closed:
                 pace.note_page()

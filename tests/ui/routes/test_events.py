@@ -51,6 +51,15 @@ def test_events_name_what_any_process_has_changed_and_a_page_resumes_behind_the_
     assert feed.first_position() < renamed.number
 
 
+def test_what_is_changed_before_the_first_look_is_news(app: Longview, workers: Workers) -> None:
+    put(app.parts.library, 1, "One")
+    feed = EventFeed(app, workers)
+    app.parts.library.rename(video_id(1), "Two")
+    (renamed,) = feed.after(feed.first_position())
+    assert (renamed.name, renamed.data) == ("videos", {"ids": [video_id(1)]})
+    assert feed.position(feed.event_id(0)) == 0
+
+
 def test_a_stored_position_and_a_conversation_are_no_changes_of_a_video(app: Longview, workers: Workers) -> None:
     for number in (1, 2):
         put(app.parts.library, number, f"Video {number}")
