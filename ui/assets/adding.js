@@ -20,7 +20,7 @@ async function addFiles(files, options = {}) {
 }
 
 function saySkipped(count) {
-  if (count) toast(text('upload.skipped', { count }));
+  if (count) toast(text(count === 1 ? 'upload.skipped.one' : 'upload.skipped', { count }));
 }
 
 // Take what was dropped on the page: into the panel with the options if it is open, otherwise at once.

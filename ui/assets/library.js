@@ -272,7 +272,7 @@ class Library extends HTMLElement {
     this.count.textContent = this.#total === 1 ? text('library.count.one') : text('library.count', { count: this.#total.toLocaleString() });
     this.message.replaceChildren();
     if (!this.#total && isFiltered)
-      this.message.append(text('library.none'), ' ', element('button', { text: text('library.none.action'), click: () => { history.replaceState(null, '', '/'); this.#readAddress(); } }));
+      this.message.append(text(this.filters.state === 'failed' && !this.filters.query && !this.filters.source ? 'library.none.failed' : 'library.none'), ' ', element('button', { text: text('library.none.action'), click: () => { history.replaceState(null, '', '/'); this.#readAddress(); } }));
     this.#drawBar();
     this.#loadUpTo(this.#grid.draw(this.#videos, this.#total, this.#selected));
   }

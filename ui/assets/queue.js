@@ -55,6 +55,8 @@ class Queue extends HTMLElement {
       const before = this.#jobs.get(job.job_id);
       const wasActive = !before || ['running', 'waiting'].includes(before.status);
       if (['done', 'failed'].includes(job.status) && wasActive) this.#lastEnded = job;
+      // A failure that was dismissed is no news any more.
+      if (job.status === 'cancelled' && this.#lastEnded?.job_id === job.job_id) this.#lastEnded = null;
       this.#jobs.set(job.job_id, job);
     }
     for (const id of gone ?? []) this.#jobs.delete(id);

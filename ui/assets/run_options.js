@@ -1,7 +1,7 @@
 // The form for the options of a run. It has only what means something on this machine, which the server states.
 import { get } from './api.js';
 import { element } from './dom.js';
-import { text } from './strings.js';
+import { hasText, text } from './strings.js';
 
 // The order of the sources in the form.
 const SOURCES = ['captions', 'speech', 'screen_text', 'subtitles'];
@@ -96,7 +96,7 @@ function others(names, first) {
 function languages(known) {
   const names = new Intl.DisplayNames(['en'], { type: 'language' });
   const own = known.server.speech_language;
-  const all = known.speech_languages.filter((code) => code !== own).map((code) => [code, names.of(code)]);
+  const all = known.speech_languages.filter((code) => code !== own).map((code) => [code, hasText(`language.${code}`) ? text(`language.${code}`) : names.of(code)]);
   all.sort((one, other) => one[1].localeCompare(other[1]));
   const automatic = text('options.language.auto');
   if (!own || own === 'auto') return [['', automatic], ...all];

@@ -41,7 +41,8 @@ let longviewWrittenS = -1;
 const END_S = 3;
 const PERIOD_S = 10;
 function longviewWriteTime(video) {
-  const seconds = Math.floor(video.currentTime);
+  // A tenth of a second, because a sentence may begin in the middle of a second.
+  const seconds = Math.round(10 * video.currentTime) / 10;
   const parameters = new URLSearchParams(location.search);
   const id = parameters.get('video');
   if (location.pathname !== '/watch' || !id || seconds === longviewWrittenS) return;
