@@ -5,11 +5,13 @@ and a slide a tenth of that of a film. A look at a file of any length takes a se
 """
 
 import logging
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.timeline import Span
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_SOUND_S, SECTION_S = 90.0, 30.0
+MAX_SOUND_S, SECTION_S = 60.0, 30.0
 """Maximum sound that is examined, and length of the sections in which it is, in seconds. A section holds one chunk of speech."""
 MIN_PLACE_S, MAX_PLACES = 12.0, 5
 """Minimum time between two places whose pictures are examined, in seconds, and their maximum number."""
@@ -31,8 +33,6 @@ PLACE_FRAMES = 3
 """Number of frames at each place, a second apart."""
 AFTER_KEY_FRAME_S = 1.0
 """Time from a key frame to the first frame that is examined, in seconds."""
-READ_PLACES = 2
-"""Number of places at which the lines of text are counted."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class PictureLook:
     area: float
     """Mean share of the picture that is read again after a change."""
     lines: float
-    """Mean number of lines of text in a frame."""
+    """Number of lines of text in a frame of the middle place."""
     differences: float = 1.0
     """Share of the neighbouring places whose pictures differ."""
     detection_s: float | None = None
@@ -116,8 +116,7 @@ class MediaLook:
         pairs = changes = area = 0.0
         earlier: SmallFrame | None = None
         differences: list[bool] = []
-        lines: list[int] = []
-        times_s: list[float] = []
+        samples: list[NDArray[np.uint8]] = []
         for place_s in self._places():
             # Encoders put key frames where the picture changes: what follows just then would make each film look busy.
             start_s = place_s + AFTER_KEY_FRAME_S
@@ -135,6 +134,7 @@ class MediaLook:
                 if earlier is not None:
                     differences.append(bool(changed_blocks(earlier, small[0]).any()))
                 earlier = small[-1]
+                samples.append(frames[-1])
             for before, after in zip(small, small[1:], strict=False):
                 blocks = changed_blocks(before, after)
                 if blocks.any():
@@ -145,18 +145,17 @@ class MediaLook:
                         if regions is None
                         else sum((region.right - region.left) * (region.bottom - region.top) for region in regions)
                     )
-            if len(lines) < READ_PLACES and frames:
-                started_s = time.monotonic()
-                lines.append(count_lines(frames[-1]))
-                times_s.append(time.monotonic() - started_s)
-        if not lines:
+        if not samples:
             return None
+        started_s = time.monotonic()
+        lines = count_lines(samples[len(samples) // 2])
+        detection_s = time.monotonic() - started_s
         self._pictures = PictureLook(
             changes / pairs if pairs else 1.0,
             area / changes if changes else 1.0,
-            sum(lines) / len(lines),
+            float(lines),
             sum(differences) / len(differences) if differences else 1.0,
-            statistics.median(times_s),
+            detection_s,
         )
         return self._pictures
 

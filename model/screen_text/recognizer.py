@@ -6,7 +6,7 @@ They are recognised in crops of the larger frame, so that small print is read.
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,14 +104,25 @@ class TextRecognizer:
             raise InvalidTextModel(f"The text model of rapidocr cannot be loaded: {error}") from error
         self._lock = threading.Lock()
 
-    def load_recognition(self) -> None:
-        """Load the model that recognises lines: an estimate needs only the detector.
+    def load_detection(self) -> None:
+        """Load the model that finds lines, which is all that an estimate needs.
 
         Raises:
             InvalidTextModel: it cannot be loaded.
         """
+        self._load(lambda: self.detect(np.zeros((64, 64, 3), np.uint8)))
+
+    def load_recognition(self) -> None:
+        """Load the model that recognises lines.
+
+        Raises:
+            InvalidTextModel: it cannot be loaded.
+        """
+        self._load(lambda: self.recognize(np.zeros((48, 320, 3), np.uint8)))
+
+    def _load(self, use: Callable[[], object]) -> None:
         try:
-            self.recognize(np.zeros((48, 320, 3), np.uint8))
+            use()
         except ScreenTextFailed as error:
             raise InvalidTextModel(f"The text model of rapidocr cannot be loaded: {error}") from error
 

@@ -91,7 +91,9 @@ class ScreenTextSource:
     def _look(self, job: SourceJob) -> PictureLook:
         from longview.model.screen_text.recognizer import frame_size
 
-        look = job.look.pictures(*frame_size(job.video), lambda frame: len(self._recognizer().detect(frame)))
+        # It is loaded first, because the time of a detection tells how fast the machine is.
+        recognizer = self._recognizer()
+        look = job.look.pictures(*frame_size(job.video), lambda frame: len(recognizer.detect(frame)))
         return look or TYPICAL_PICTURES
 
     def _recognizer(self) -> "TextRecognizer":
@@ -100,6 +102,7 @@ class ScreenTextSource:
             return self._runtime.text_recognizer
         started = time.monotonic()
         recognizer = self._runtime.text_recognizer
+        recognizer.load_detection()
         self._runtime.speeds.learn_ratio(LOADING_NAME, time.monotonic() - started, LOADING_S)
         return recognizer
 
