@@ -55,7 +55,7 @@ class Queue extends HTMLElement {
       const before = this.#jobs.get(job.job_id);
       const wasActive = !before || ['running', 'waiting'].includes(before.status);
       if (['done', 'failed'].includes(job.status) && wasActive) this.#lastEnded = job;
-      // A failure that was dismissed is no news any more.
+      // A failure that was dismissed is not told any more.
       if (job.status === 'cancelled' && this.#lastEnded?.job_id === job.job_id) this.#lastEnded = null;
       this.#jobs.set(job.job_id, job);
     }

@@ -134,8 +134,8 @@ const ENGLISH = {
   'upload.unreadable': 'The file can no longer be read; drop it again.',
   'upload.gone': 'The server no longer knows this upload; drop the file again.',
   'upload.refused': 'The server does not take this file.',
-  'upload.skipped.one': 'One file that is no video or sound was left out.',
-  'upload.skipped': '{count} files that are no videos or sound were left out.',
+  'upload.skipped.one': 'One file that is neither a video nor sound was left out.',
+  'upload.skipped': '{count} files that are neither videos nor sound were left out.',
   'server.gone': 'The server does not answer. This page continues by itself when it is back.',
   'server.error': 'The server does not answer.',
   // Names that browsers lack.
