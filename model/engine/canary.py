@@ -29,9 +29,6 @@ log = logging.getLogger(__name__)
 CANARY_VERSION = 1
 """Version of the check, which grows when checkpoints that have passed must be checked again."""
 MAX_TEXT_TOKENS = 200
-SCORED_TOKENS = 128
-"""Number of tokens at the end of the text whose loss counts: the first ones have little before them, and the head of a small
-checkpoint takes a third of the time."""
 MAX_LOSS_SHARE = 0.6
 """Maximum loss of the text, as a share of the logarithm of the size of the vocabulary."""
 LOGITS_ROWS = 32
@@ -90,14 +87,14 @@ def _formats(engine: "LocalEngine") -> str:
 
 
 def text_loss(engine: "LocalEngine") -> float:
-    """Return the mean loss of the last `SCORED_TOKENS` tokens of a plain text, in nats."""
+    """Return the mean loss of the tokens of a plain text, in nats."""
     ids = engine.processor.tokenizer(TEXT.replace("\n", " ").strip(), add_special_tokens=False, return_tensors="pt")["input_ids"]
     ids = ids[:, :MAX_TEXT_TOKENS].long().to(engine.model.device)
     with inference("the check of a checkpoint"):
-        states = append_tokens(engine.model, ids, PreallocatedCache(engine.layer_types, ids.shape[1]), 0)[0, :-1][-SCORED_TOKENS:]
+        states = append_tokens(engine.model, ids, PreallocatedCache(engine.layer_types, ids.shape[1]), 0)[0, :-1]
         losses = [
             functional.cross_entropy(engine.model.lm_head(rows).float(), targets.to(rows.device), reduction="sum")
-            for rows, targets in zip(states.split(LOGITS_ROWS), ids[0, -len(states) :].split(LOGITS_ROWS), strict=True)
+            for rows, targets in zip(states.split(LOGITS_ROWS), ids[0, 1:].split(LOGITS_ROWS), strict=True)
         ]
         return float(sum(losses)) / len(states)
 
