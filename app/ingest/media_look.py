@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LineCounter = Callable[[NDArray[np.uint8]], int]
+"""Counts the lines of text in a frame, RGB uint8 of shape (H, W, 3)."""
+
 MAX_SOUND_S, SECTION_S = 60.0, 30.0
 """Maximum sound that is examined, and length of the sections in which it is, in seconds. A section holds one chunk of speech."""
 MIN_PLACE_S, MAX_PLACES = 12.0, 5
@@ -102,8 +105,11 @@ class MediaLook:
         )
         return list(blocks)
 
-    def pictures(self, height: int, width: int, count_lines: Callable[..., int]) -> PictureLook | None:
-        """Return what frames of a size tell; None if none can be decoded. `count_lines`: counts the lines of text in a frame.
+    def pictures(self, height: int, width: int, load_counter: Callable[[], LineCounter]) -> PictureLook | None:
+        """Return what frames of a size tell; None if none can be decoded.
+
+        `load_counter`: loads what counts the lines of text in a frame. It is called only if there is a frame, and before the time
+        of a detection is measured, which tells how fast the machine is.
 
         Raises:
             Cancelled: the operation was cancelled. ModelError: the lines cannot be counted.
@@ -147,6 +153,7 @@ class MediaLook:
                     )
         if not samples:
             return None
+        count_lines = load_counter()
         started_s = time.monotonic()
         lines = count_lines(samples[len(samples) // 2])
         detection_s = time.monotonic() - started_s

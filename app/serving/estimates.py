@@ -86,7 +86,7 @@ class TypicalLook(MediaLook):
         """Return nothing: the sound is typical."""
         return None
 
-    def pictures(self, height: int, width: int, count_lines: object) -> PictureLook | None:  # noqa: ARG002
+    def pictures(self, height: int, width: int, load_counter: object) -> PictureLook | None:  # noqa: ARG002
         """Return nothing: the pictures are typical."""
         return None
 

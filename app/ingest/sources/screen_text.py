@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from longview.app.errors import BadRequest
-from longview.app.ingest.media_look import PictureLook
+from longview.app.ingest.media_look import LineCounter, PictureLook
 from longview.app.ingest.sources.base import Decision, SourceJob, SourceResult
 from longview.app.ingest.sources.resumable import begin_or_resume, left_s
 from longview.app.ingest.sources.screen_text_times import (
@@ -79,7 +79,7 @@ class ScreenTextSource:
         return 0.0 if self._runtime.has_text_recognizer else LOADING_S * self._runtime.speeds.ratio(LOADING_NAME)
 
     def work_s(self, job: SourceJob) -> float:
-        """See `EvidenceSource.work_s`. The lines of some frames are counted, for which the text models are loaded."""
+        """See `EvidenceSource.work_s`. The lines of a frame are counted, for which the detector is loaded."""
         provenance = self._provenance(job)
         track = self._usable_track(job, provenance)
         remaining_s = left_s(job, track)
@@ -91,10 +91,11 @@ class ScreenTextSource:
     def _look(self, job: SourceJob) -> PictureLook:
         from longview.model.screen_text.recognizer import frame_size
 
-        # It is loaded first, because the time of a detection tells how fast the machine is.
-        recognizer = self._recognizer()
-        look = job.look.pictures(*frame_size(job.video), lambda frame: len(recognizer.detect(frame)))
-        return look or TYPICAL_PICTURES
+        def load_counter() -> LineCounter:
+            recognizer = self._recognizer()
+            return lambda frame: len(recognizer.detect(frame))
+
+        return job.look.pictures(*frame_size(job.video), load_counter) or TYPICAL_PICTURES
 
     def _recognizer(self) -> "TextRecognizer":
         """Return the recogniser of text; note the time of its loading."""

@@ -38,7 +38,7 @@ def test_film_changes_all_the_time_and_slides_do_not(decoder: Decoder, tmp_path:
     shown = slides((10.0, page(("First", 40.0, 40.0))), (20.0, page(("Second", 40.0, 90.0))))
     film, _ = look_at(decoder, write_video(tmp_path / "film.mp4", noise, 24.0))
     talk, _ = look_at(decoder, write_video(tmp_path / "slides.mp4", shown, 24.0))
-    moving, still = film.pictures(HEIGHT, WIDTH, lambda _: 0), talk.pictures(HEIGHT, WIDTH, lambda _: 3)
+    moving, still = film.pictures(HEIGHT, WIDTH, lambda: lambda _: 0), talk.pictures(HEIGHT, WIDTH, lambda: lambda _: 3)
     assert moving is not None and moving.changes > 0.9 and moving.area > 0.5 and moving.lines == 0.0
     assert still is not None and still.changes < 0.2 and still.lines == 3.0
     assert moving.differences == still.differences == 1.0
@@ -47,7 +47,7 @@ def test_film_changes_all_the_time_and_slides_do_not(decoder: Decoder, tmp_path:
 def test_picture_that_stays_has_no_changes_between_the_places(decoder: Decoder, tmp_path: Path) -> None:
     shown = slides((40.0, page(("Only one", 40.0, 40.0))))
     look, _ = look_at(decoder, write_video(tmp_path / "still.mp4", shown, 36.0))
-    pictures = look.pictures(HEIGHT, WIDTH, lambda _: 1)
+    pictures = look.pictures(HEIGHT, WIDTH, lambda: lambda _: 1)
     assert pictures is not None and pictures.changes == pictures.differences == 0.0
     assert ReadingCounts.expected(pictures, 3600.0).frames == 61.0
 
@@ -63,4 +63,4 @@ def test_damaged_file_is_no_error_of_the_look(decoder: Decoder, tmp_path: Path) 
     path = write_video(tmp_path / "slides.mp4", slides((9.0, page(("First", 40.0, 40.0)))), 6.0)
     look, _ = look_at(decoder, path)
     path.write_bytes(b"no video")
-    assert look.pictures(HEIGHT, WIDTH, lambda _: 0) is None
+    assert look.pictures(HEIGHT, WIDTH, lambda: lambda _: 0) is None
