@@ -25,8 +25,10 @@ from longview.video.probing.probe import StreamInfo, VideoInfo
 MAX_PROBED, MAX_PROBING_S = 60, 6.0
 """Maximum number of files of a folder whose lengths are read, and maximum time for that, in seconds."""
 HASH_BYTES = 20
+"""Length of the content hash that a file gets which is not on this machine, in bytes."""
 TYPICAL_FPS = 25.0
-NO_LOOK = "not examined"
+"""Frame rate of pictures that a browser has not measured, in frames per second."""
+NOT_HASHED = "not hashed"
 """Content hash of a file whose length is all that is read."""
 
 
@@ -164,7 +166,7 @@ class Estimates:
             if time.monotonic() > deadline_s:
                 break
             with suppress(VideoError):
-                video = self._app.parts.decoder.probe(path, known_hash=NO_LOOK)
+                video = self._app.parts.decoder.probe(path, known_hash=NOT_HASHED)
                 known.append(
                     FileFacts(path.name, video.duration_s, video.width, video.height, video.fps_nominal, video.has_audio)
                 )
