@@ -39,6 +39,8 @@ MAX_WEIGHT = 1000.0
 """Maximum weight of the earlier runs together."""
 MAX_RATIO = 50.0
 """Maximum factor between this machine and that of reference; what is further away was not measured rightly."""
+MACHINE = "machine"
+"""Name of the ratio of all work on the CPU."""
 
 
 @with_config(ConfigDict(strict=True, extra="ignore", allow_inf_nan=False))
@@ -66,21 +68,33 @@ class MachineSpeeds:
         """CPU threads of the models; None: each library chooses."""
         self._machine = f"{processor_name()} | {self.cores} cores" + (f" | {self.threads} threads" if self.threads else "")
 
-    def ratio(self, name: str, default: float = 1.0, *, default_weight: float = DEFAULT_WEIGHT) -> float:
-        """Return how much longer a kind of work takes here than on the machine of reference; `default` before it was learnt.
+    def ratio(self, name: str, default: float | None = None, *, default_weight: float = DEFAULT_WEIGHT) -> float:
+        """Return how much longer a kind of work takes here than on the machine of reference.
 
+        Before it was learnt it is `default`, or what other work on the CPU has told of the machine.
         `default_weight`: weight of the default next to what was learnt, in seconds on the machine of reference.
         """
-        return self._value(f"{name} | ratio", default, default_weight)
+        return self._value(f"{name} | ratio", self.machine_ratio if default is None else default, default_weight)
+
+    @property
+    def machine_ratio(self) -> float:
+        """How much longer work on the CPU takes here than on the machine of reference, by all that was learnt."""
+        return self._value(f"{MACHINE} | ratio", 1.0)
 
     def knows(self, name: str) -> bool:
         """Whether a ratio was learnt under a name."""
         return self._key(f"{name} | ratio") in self._read()
 
-    def learn_ratio(self, name: str, measured_s: float, reference_s: float) -> None:
-        """Keep what a run took, and what it would take on the machine of reference, in seconds. Short runs count less."""
+    def learn_ratio(self, name: str, measured_s: float, reference_s: float, *, cpu_ratio: float | None = None) -> None:
+        """Keep what a run took, and what it would take on the machine of reference, in seconds. Short runs count less.
+
+        `cpu_ratio`: for work on the CPU, the ratio of a machine as fast as that of reference with as many threads. Such a run
+        tells how long other work takes here, too.
+        """
         if reference_s > 0.0 and 1 / MAX_RATIO <= measured_s / reference_s <= MAX_RATIO:
             self._learn(f"{name} | ratio", measured_s / reference_s, reference_s)
+            if cpu_ratio is not None:
+                self._learn(f"{MACHINE} | ratio", measured_s / reference_s / cpu_ratio, reference_s)
 
     def share(self, name: str, default: float) -> float:
         """Return in how many runs something happens, from 0 to 1. `default`: see `DEFAULT_WEIGHT`."""

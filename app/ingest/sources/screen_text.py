@@ -161,7 +161,7 @@ class ScreenTextSource:
         whole_frames = blocks + max(0.0, recognized_frames - blocks) * max(MIN_AREA, look.area)
         counts = ReadingCounts(job.span.end_s - begin_s, whole_frames, text.crop_count)
         name = speed_name(provenance.checkpoint, provenance.plan)
-        self._runtime.speeds.learn_ratio(name, time.monotonic() - started, reference_s(job.video, counts))
+        self._runtime.speeds.learn_ratio(name, time.monotonic() - started, reference_s(job.video, counts), cpu_ratio=1.0)
         track = replace(
             track,
             status="complete",

@@ -66,10 +66,10 @@ class ReadingCounts:
         return cls(seconds, frames, changed_s * new_lines + blocks * look.lines)
 
 
-def measured_slowness(video: VideoInfo, look: PictureLook) -> float:
-    """Return how much longer a detection takes on this machine than on that of reference, by the look; 1 if it is unknown."""
+def measured_slowness(video: VideoInfo, look: PictureLook) -> float | None:
+    """Return how much longer a detection takes on this machine than on that of reference, by the look; None if it is unknown."""
     if look.detection_s is None:
-        return 1.0
+        return None
     return min(MAX_SLOWNESS, max(MIN_SLOWNESS, look.detection_s / (DETECTION_S * _scale(video))))
 
 

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from longview.app.errors import BadRequest
-from longview.app.ingest.media_look import SoundLook
 from longview.app.ingest.sources.base import Decision, SourceJob, SourceResult
 from longview.app.ingest.sources.resumable import begin_or_resume, left_s
 from longview.app.ingest.sources.speech_state import SpeechState, state_of
+from longview.app.ingest.sources.speech_times import TYPICAL_SOUND, RunTimes, SpeechSpeeds, recognition_reference_s
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.time_format import format_spans
@@ -18,9 +18,7 @@ from longview.core.timeline import Span, merge_spans
 from longview.indexing.records.track import Provenance, Track
 from longview.indexing.sqlite.library import Library
 from longview.model.errors import ModelError
-from longview.model.speech.devices import SpeechDevice
 from longview.model.speech.voice_activity import MAX_CHUNK_S, MIN_BUFFER_S
-from longview.model.speech.weights import BUNDLED_NAME
 from longview.model.tasks.events import PartialResult
 from longview.video.decoding.audio import RATE_HZ, AudioBlock, select_audio_stream
 from longview.video.errors import VideoError
@@ -32,21 +30,8 @@ if TYPE_CHECKING:
 
 VERSION = "1"
 """Version of the settings of the recognition: voice activity, decoding and filters."""
-LOADING_S = 0.9
-"""Time until the bundled model is loaded on the machine of reference, in seconds."""
-CHUNK_S, SPEECH_S_PER_SECOND = 2.0, 0.06
-"""Time to recognise a chunk with the bundled model there, in seconds: that of its encoding, whatever its length, and the time per
-second of speech. (One thread; chunks of 3 to 29 s took 2.2 to 4.2 s.)"""
-SOUND_S_PER_SECOND = 0.006
-"""Time to decode a second of sound there and to find the speech in it, in seconds."""
-MAX_THREADS, THREADS_GAIN = 4, 0.6
-"""Maximum number of threads of the recognition where none is set, and the exponent by which they shorten it."""
-TYPICAL_SOUND = SoundLook(chunks=1 / 30, speech=0.7)
-"""Sound of which no part could be examined."""
 PENDING_S = MIN_BUFFER_S + MAX_CHUNK_S
 """Maximum sound that is heard and not recognised yet, in seconds."""
-SOUND_NAME = "sound"
-"""Name of the speed of decoding and of the detection of speech."""
 DETECTED = "auto"
 """Setting of the language that detects it, also if an earlier run had another setting."""
 DETECTION_SOUND_S = 600.0
@@ -90,30 +75,24 @@ class SpeechSource:
         """See `EvidenceSource.loading_s`."""
         if self._runtime.has_speech_recognizer:
             return 0.0
-        return LOADING_S * self._runtime.speeds.ratio(self._loading_name)
+        return self._speeds(self._runtime.speech_model.identity).loading_s()
 
     def work_s(self, job: SourceJob) -> float | None:
         """See `EvidenceSource.work_s`."""
         times = self._times(job)
         return times.heard_s + times.recognized_s if times else None
 
-    def _times(self, job: SourceJob) -> "_Times | None":
+    def _times(self, job: SourceJob) -> RunTimes | None:
         """Return the expected times of a run; None if nothing is known of the speed of the model."""
-        speeds, provenance = self._runtime.speeds, self._provenance(job)
-        name = _recognition_name(provenance.checkpoint, self._runtime.speech_device)
-        if not provenance.checkpoint.startswith(f"{BUNDLED_NAME}@") and not speeds.knows(name):
+        provenance = self._provenance(job)
+        speeds = self._speeds(provenance.checkpoint)
+        if not speeds.is_known:
             return None
-        track = self._usable_track(job, provenance)
-        remaining_s = left_s(job, track)
-        look = job.look.sound(self._stream(job.video).index) or TYPICAL_SOUND
-        threads = speeds.threads or min(MAX_THREADS, speeds.cores)
-        ratio = speeds.ratio(name, threads**-THREADS_GAIN)
-        recognition_s = (look.chunks * CHUNK_S + look.speech * SPEECH_S_PER_SECOND) * ratio
-        return _Times(remaining_s * SOUND_S_PER_SECOND * speeds.ratio(SOUND_NAME), remaining_s * recognition_s)
+        remaining_s = left_s(job, self._usable_track(job, provenance))
+        return speeds.run_times(remaining_s, job.look.sound(self._stream(job.video).index) or TYPICAL_SOUND)
 
-    @property
-    def _loading_name(self) -> str:
-        return f"loading speech | {self._runtime.speech_model.identity}"
+    def _speeds(self, checkpoint: str) -> SpeechSpeeds:
+        return SpeechSpeeds(self._runtime.speeds, checkpoint, self._runtime.speech_device)
 
     def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
         """See `EvidenceSource.run`."""
@@ -123,8 +102,9 @@ class SpeechSource:
         # What could fail at once comes before the earlier track is replaced.
         _ = self._runtime.speech_recognizer
         loaded_s = time.monotonic()
+        speeds = self._speeds(provenance.checkpoint)
         if loading_s:
-            self._runtime.speeds.learn_ratio(self._loading_name, loaded_s - started, LOADING_S)
+            speeds.learn_loading(loaded_s - started)
         estimated_seconds = loading_s + times.heard_s + times.recognized_s if times else None
         progress = progress.child(loading_s / estimated_seconds if estimated_seconds else 0.0, 1.0)
         if estimated_seconds:
@@ -134,15 +114,14 @@ class SpeechSource:
         stream = self._stream(job.video)
         track = begin_or_resume(self._library, job, self.name, provenance, self._usable_track(job, provenance))
         spent_before_s, begin_s = track.seconds_spent, track.done_s
-        measured = _Times(0.0, 0.0)
-        reference_s = 0.0
+        recognized_s = reference_s = 0.0
         damaged_spans = list(track.uncovered)
         state = state_of(track)
         share = times.recognized_s / (times.heard_s + times.recognized_s) if times else 1.0
         steps = _SpeechProgress(progress, job.span, share)
         for chunk in self._chunks(job, stream.index, state, track.done_s, chosen_language, damaged_spans, steps):
-            measured = replace(measured, recognized_s=measured.recognized_s + chunk.seconds_spent)
-            reference_s += CHUNK_S + SPEECH_S_PER_SECOND * chunk.duration_s
+            recognized_s += chunk.seconds_spent
+            reference_s += recognition_reference_s(chunk.duration_s)
             job.file.check(progress)
             before_s, state = track.done_s, state.after(chunk)
             track = replace(
@@ -166,10 +145,8 @@ class SpeechSource:
             uncovered=merge_spans(damaged_spans),
             seconds_spent=spent_before_s + time.monotonic() - started,
         )
-        name = _recognition_name(provenance.checkpoint, self._runtime.speech_device)
-        self._runtime.speeds.learn_ratio(name, measured.recognized_s, reference_s)
-        heard_s = time.monotonic() - loaded_s - measured.recognized_s
-        self._runtime.speeds.learn_ratio(SOUND_NAME, heard_s, (job.span.end_s - begin_s) * SOUND_S_PER_SECOND)
+        speeds.learn_recognition(recognized_s, reference_s)
+        speeds.learn_sound(time.monotonic() - loaded_s - recognized_s, job.span.end_s - begin_s)
         track = replace(track, note=_note(track, state.mean_probability, chosen_language), state={})
         self._library.tracks.append(job.entry.video_id, track, (), after_s=before_s)
         return SourceResult(track, estimated_seconds)
@@ -322,14 +299,6 @@ class SpeechSource:
         return self._runtime.speech_recognizer.recognize(chunk.samples, progress=progress).language if chunk else None
 
 
-@dataclass(frozen=True)
-class _Times:
-    """Times of a run in seconds: to find the speech in the sound, and to recognise it."""
-
-    heard_s: float
-    recognized_s: float
-
-
 class _SpeechProgress:
     """The progress of a run, whose sound is decoded ahead of the recognition."""
 
@@ -358,10 +327,6 @@ class _SpeechProgress:
 
     def _fraction(self, time_s: float) -> float:
         return min(1.0, max(0.0, (time_s - self._span.start_s) / max(self._span.duration_s, 1e-3)))
-
-
-def _recognition_name(checkpoint: str, device: SpeechDevice) -> str:
-    return f"speech | {checkpoint}" + (f" | {device}" if device != "cpu" else "")
 
 
 def _sound_end_s(job: SourceJob) -> float | None:

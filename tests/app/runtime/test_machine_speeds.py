@@ -25,6 +25,17 @@ def test_next_process_knows_what_a_run_took_and_the_last_runs_count_most(tmp_pat
     assert MachineSpeeds(tmp_path).ratio("screen text") == 1.0
 
 
+def test_work_on_the_cpu_tells_how_long_other_work_takes(tmp_path: Path) -> None:
+    speeds = MachineSpeeds(tmp_path)
+    speeds.learn_ratio("speech on a GPU", 1.0, 20.0)
+    assert speeds.ratio("screen text") == 1.0
+    speeds.learn_ratio("speech", 30.0, 100.0, cpu_ratio=0.6)
+    assert speeds.ratio("screen text") == pytest.approx(0.5, rel=0.02) and not speeds.knows("screen text")
+    assert speeds.ratio("screen text", 2.0) == 2.0
+    speeds.learn_ratio("screen text", 100.0, 100.0)
+    assert speeds.ratio("screen text") == pytest.approx(1.0, rel=0.02)
+
+
 def test_short_run_hardly_counts(tmp_path: Path) -> None:
     speeds = MachineSpeeds(tmp_path)
     speeds.learn_ratio("speech", 100.0, 100.0)
