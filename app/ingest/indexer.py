@@ -49,7 +49,7 @@ PREPARATION_S = 1.5
 """Typical time of that, in seconds."""
 ENCODER = "loading encoder"
 """Name of the speed of loading the sentence encoder."""
-ENCODER_LOADING_S, EMBEDDING_S = 1.0, 0.2
+ENCODER_LOADING_S, EMBEDDING_S = 0.6, 0.2
 """Time to load the sentence encoder on the machine of reference, and to embed what was found, in seconds."""
 
 NOT_CHOSEN = Decision("skip", "not chosen")

@@ -60,6 +60,8 @@ class PictureLook:
     """Number of lines of text in a frame of the middle place."""
     differences: float = 1.0
     """Share of the neighbouring places whose pictures differ."""
+    interval_s: float = 0.0
+    """Mean time between neighbouring places, in seconds; 0 for a single one."""
     detection_s: float | None = None
     """Time in which they are sought in a frame on this machine now, in seconds; None: it was not measured."""
 
@@ -122,7 +124,7 @@ class MediaLook:
         pairs = changes = area = 0.0
         earlier: SmallFrame | None = None
         differences: list[bool] = []
-        samples: list[NDArray[np.uint8]] = []
+        samples: list[tuple[float, NDArray[np.uint8]]] = []
         for place_s in self._places():
             # Encoders put key frames where the picture changes: what follows just then would make each film look busy.
             start_s = place_s + AFTER_KEY_FRAME_S
@@ -140,7 +142,7 @@ class MediaLook:
                 if earlier is not None:
                     differences.append(bool(changed_blocks(earlier, small[0]).any()))
                 earlier = small[-1]
-                samples.append(frames[-1])
+                samples.append((place_s, frames[-1]))
             for before, after in zip(small, small[1:], strict=False):
                 blocks = changed_blocks(before, after)
                 if blocks.any():
@@ -155,13 +157,14 @@ class MediaLook:
             return None
         count_lines = load_counter()
         started_s = time.monotonic()
-        lines = count_lines(samples[len(samples) // 2])
+        lines = count_lines(samples[len(samples) // 2][1])
         detection_s = time.monotonic() - started_s
         self._pictures = PictureLook(
             changes / pairs if pairs else 1.0,
             area / changes if changes else 1.0,
             float(lines),
             sum(differences) / len(differences) if differences else 1.0,
+            (samples[-1][0] - samples[0][0]) / max(1, len(samples) - 1),
             detection_s,
         )
         return self._pictures

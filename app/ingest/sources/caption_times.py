@@ -4,11 +4,11 @@ from longview.app.ingest.sources.base import SourceJob
 from longview.app.runtime.machine_speeds import MachineSpeeds
 from longview.model.engine.checkpoints.checkpoints import Checkpoint
 
-LOADING_S = 4.5
+LOADING_S = 4.0
 """Time until PyTorch and the demo checkpoint are loaded on the machine of reference, in seconds."""
 EXAMINED_S = 130.0
 """Maximum video that is examined before a checkpoint declines it, in seconds: three windows of the demo checkpoint."""
-DECLINING_S, DECLINING_S_PER_SECOND = 0.5, 0.035
+DECLINING_S, DECLINING_S_PER_SECOND = 0.5, 0.025
 """Time to decline a video there, in seconds: the least, and per second that is examined."""
 CAPTIONING_S_PER_SECOND = 0.15
 """Time to caption a second of video with the demo checkpoint there, in seconds."""

@@ -1,5 +1,6 @@
 """How long the text on screen of a video takes to read, from what a look at it has shown."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,8 @@ DETECTED_PX = 640 * 360
 MIN_SLOWNESS, MAX_SLOWNESS = 0.2, 5.0
 """Limits of the ratio of the time of a detection on this machine to `DETECTION_S`: a single measurement can be far off."""
 CUT_FRAMES, MAX_FILM_LINES = 1.5, 5
-"""Frames that are read of a film, as a multiple of its seconds, and mean number of lines below which moving pictures are one: the
-first frames of shots are read, too, and a page of text has no shots. (1.48 and 1.52 for two films, 1.0 for a terminal.)"""
+"""Frames that are read of moving pictures, as a multiple of their seconds, and maximum number of lines in them: the first frames
+of shots are read, too, and a page of text has no shots. (1.48 and 1.52 for two films, 1.0 for a terminal.)"""
 MIN_AREA = 0.15
 """Share of the time of a frame that the smallest region takes."""
 LINE_S = 0.07
@@ -36,9 +37,12 @@ LOOK_WEIGHT = 10.0
 
 Runs on other kinds of pictures tell less: lines of slides take longer than those of a terminal.
 """
-MISSED_CHANGES = 0.16
-"""Share of the seconds with a change that a look does not see where its places differ: slides change at key frames, at which each
-place begins."""
+MAX_MISSED_RATE = 0.2
+"""Maximum rate of changes that a look at the places of a video misses, per second: each place is seen for two seconds and more.
+
+The minimum is one change between two places that differ. The geometric mean of both is expected: 0.1 per second where places are
+20 s apart (slides of 12 s: 0.07; lines that are typed: 0.24), and 0.03 where they are 240 s apart (slides of a minute: 0.017).
+"""
 BLOCK_S = 60.0
 """Time after which a frame is read as a whole, in seconds."""
 TYPICAL_PICTURES = PictureLook(changes=0.4, area=0.8, lines=5.0)
@@ -59,11 +63,13 @@ class ReadingCounts:
     @classmethod
     def expected(cls, look: PictureLook, seconds: float) -> "ReadingCounts":
         """Return what a look leads to expect."""
-        changed_s = seconds * min(1.0, look.changes + MISSED_CHANGES * look.differences)
+        missed = look.differences * math.sqrt(MAX_MISSED_RATE / look.interval_s) if look.interval_s else 0.0
+        seen_s, missed_s = seconds * look.changes, seconds * min(1.0 - look.changes, missed)
+        shot_frames = CUT_FRAMES if look.lines <= MAX_FILM_LINES else 1.0
         blocks = 1.0 + seconds // BLOCK_S
         new_lines = min(MAX_NEW_LINES, NEW_LINE_SHARE * look.lines)
-        frames = CUT_FRAMES * changed_s * max(MIN_AREA, look.area) + blocks
-        return cls(seconds, frames, changed_s * new_lines + blocks * look.lines)
+        frames = (shot_frames * seen_s + missed_s) * max(MIN_AREA, look.area) + blocks
+        return cls(seconds, frames, (seen_s + missed_s) * new_lines + blocks * look.lines)
 
 
 def measured_slowness(video: VideoInfo, look: PictureLook) -> float | None:

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from longview.app.evaluation.sounds import music, write_wav
-from longview.app.ingest.media_look import MediaLook, _sections
+from longview.app.ingest.media_look import MediaLook, PictureLook, _sections
 from longview.app.ingest.sources.screen_text_times import ReadingCounts
 from longview.core.timeline import Span
 from longview.video.decoding.decoder import Decoder
@@ -50,6 +51,18 @@ def test_picture_that_stays_has_no_changes_between_the_places(decoder: Decoder, 
     pictures = look.pictures(HEIGHT, WIDTH, lambda: lambda _: 1)
     assert pictures is not None and pictures.changes == pictures.differences == 0.0
     assert ReadingCounts.expected(pictures, 3600.0).frames == 61.0
+
+
+@pytest.mark.parametrize(
+    ("slide_s", "interval_s", "lines"), [(12.0, 19.5, 8.0), (12.0, 13.3, 4.0), (60.0, 240.0, 5.0), (30.0, 700.0, 3.0)]
+)
+def test_changes_that_no_place_shows_are_expected_between_places_that_differ(
+    slide_s: float, interval_s: float, lines: float
+) -> None:
+    look = PictureLook(changes=0.0, area=1.0, lines=lines, differences=1.0, interval_s=interval_s)
+    seconds = 5 * interval_s
+    frames = 1 + seconds // 60 + seconds / slide_s
+    assert frames / 1.6 <= ReadingCounts.expected(look, seconds).frames <= 1.6 * frames
 
 
 def test_look_at_hours_examines_a_bounded_part() -> None:
