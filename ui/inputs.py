@@ -47,6 +47,8 @@ GRADIO_ROUTES = re.compile(
 """The routes of Gradio that the page and Gradio's client use. The others record, edit code, and forward requests."""
 UNUSED_PARAMETERS = frozenset({"deep_link", "view"})
 """Parameters of Gradio's page for what this one does not have: stored states."""
+UPLOAD_PATHS = re.compile(r"/gradio_api/upload/?$|/v1/uploads(?:/|$)")
+"""Routes that take files, which limit what they read."""
 PAGE_NAMES = frozenset({"", "watch", "search"})
 """Values of the parameter by which Gradio names one of its pages."""
 
@@ -59,13 +61,15 @@ class CheckedInputs:
         self._app, self._page, self._own_paths = app, page, own_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer 400 to 422. Requests to other routes are passed on unread."""
-        if scope["type"] != "http" or any(pattern.fullmatch(scope["path"]) for pattern in self._own_paths):
+        """Pass a request on, or answer 400 to 422. Of requests to other routes only the length is checked, but not of uploads."""
+        if scope["type"] != "http" or UPLOAD_PATHS.match(scope["path"]):
             await self._app(scope, receive, send)
             return
+        is_own = any(pattern.fullmatch(scope["path"]) for pattern in self._own_paths)
         try:
             body = await _body(receive) if scope["method"] not in ("GET", "HEAD", "OPTIONS") else None
-            self._check(scope, body)
+            if not is_own:
+                self._check(scope, body)
         except Refusal as refusal:
             # `detail` is read by Gradio's page and client where a request joins the queue, and `error` elsewhere.
             detail = refusal.validation if scope["path"] == JOIN_ROUTE and refusal.status == 422 else str(refusal)

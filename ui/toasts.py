@@ -76,11 +76,6 @@ def show_warning(text: str) -> None:
     gr.Warning(_display_text(text), duration=10)
 
 
-def show_info(text: str) -> None:
-    """Show a notice that something was done."""
-    gr.Info(_display_text(text), duration=10)
-
-
 def _display_text(text: str) -> str:
     """Return a text as Gradio shows it, which is as HTML. The name of a file may be in it, and may not be UTF-8."""
     return escape(printable(text))

@@ -27,21 +27,24 @@ class FolderChanges:
     """Folders that could be read before and cannot be read now, such as those of a network disk that was unmounted."""
 
 
-def media_files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+def media_files(folder: Path, *, max_s: float | None = None) -> Iterator[tuple[Path, os.stat_result]]:
     """Yield the files below a folder that have the suffix of a video or of sound, in the order of their names.
 
     Symbolic links are not followed: what they lead to inside of the folder is found there, and what is outside is not meant.
     Hidden files and folders are left out, because programs write incomplete files under such names. What cannot be read is left
-    out, too.
+    out, too. `max_s`: maximum time, in seconds.
 
     Raises:
-        BadRequest: there is no such folder, or it cannot be read.
+        BadRequest: there is no such folder, it cannot be read, or it has more folders than are read in `max_s`.
     """
+    deadline_s = None if max_s is None else time.monotonic() + max_s
     try:
         next(os.scandir(folder), None)
     except OSError as error:
         raise BadRequest(f"{folder} cannot be searched: {error.strerror}.") from error
     for parent, folders, names in os.walk(folder):
+        if deadline_s is not None and time.monotonic() > deadline_s:
+            raise BadRequest(f"{folder} has more folders than can be read in {max_s:g} s; choose one below it.")
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(parent, name)

@@ -92,6 +92,8 @@ class PreparationOut(BaseModel):
     fraction: float
     """The completed fraction, 0 to 1."""
     seconds_left: float | None
+    reason: str | None
+    """Why it failed; null while it is being prepared."""
 
     @classmethod
     def of(cls, preparation: "Preparation") -> Self:
@@ -103,6 +105,7 @@ class PreparationOut(BaseModel):
             stage=preparation.stage,
             fraction=round(preparation.fraction, 3),
             seconds_left=rounded(preparation.seconds_left),
+            reason=preparation.reason if preparation.status == "failed" else None,
         )
 
 

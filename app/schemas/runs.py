@@ -90,6 +90,8 @@ class RunOptions(BaseModel):
                 raise BadRequest(
                     f"There is no source {unknown[0][:MAX_NAME_CHARACTERS]!r}; the sources are {', '.join(SOURCES)}."
                 )
+        if options.title is not None:
+            options.title = checked_title(options.title)
         track = options.audio_track
         if track is not None and not (track.isascii() and track.isdecimal()) and language_code(track) is None:
             raise BadRequest(f"{track!r} is not an audio track; use its number from 1, or a language such as de.")

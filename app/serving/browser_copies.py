@@ -33,10 +33,6 @@ class BrowserCopies:
         """Return the copies that wait or are being made."""
         return tuple(copy for copy in self._copies.values() if not copy.ended_event.is_set())
 
-    def ended(self) -> tuple[Preparation, ...]:
-        """Return the copies that are complete or have failed."""
-        return tuple(copy for copy in self._copies.values() if copy.ended_event.is_set())
-
     def close(self) -> None:
         """Cancel all copies; incomplete files are removed."""
         self._is_closed = True

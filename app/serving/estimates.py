@@ -24,6 +24,8 @@ from longview.video.probing.probe import StreamInfo, VideoInfo
 
 MAX_PROBED, MAX_PROBING_S = 60, 6.0
 """Maximum number of files of a folder whose lengths are read, and maximum time for that, in seconds."""
+MAX_LISTING_S = 3.0
+"""Maximum time in which the files of a folder are listed, in seconds: while a person types a path, its beginning may be the disk."""
 HASH_BYTES = 20
 """Length of the content hash that a file gets which is not on this machine, in bytes."""
 TYPICAL_FPS = 25.0
@@ -156,7 +158,7 @@ class Estimates:
 
     def _of_folder(self, folder: Path, options: IndexOptions, indexer: Indexer) -> Estimate:
         """Estimate the files of a folder from the lengths of some of them, and the sizes of all."""
-        files = list(media_files(folder.resolve()))
+        files = list(media_files(folder.resolve(), max_s=MAX_LISTING_S))
         if not files:
             raise BadRequest(" ".join(filter(None, (f"{folder} has no video or audio files.", left_out_text(folder.resolve())))))
         step = max(1, -(-len(files) // MAX_PROBED))

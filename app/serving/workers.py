@@ -77,15 +77,11 @@ class Workers:
         self._read_s = -STATE_S
         self._reading = 0
         self._has_changed = threading.Event()
-        self._statuses: dict[int, str] | None = None
-        self._ended_video_ids: list[str | None] = []
-        self._latest_ended_id = 0
+        self._mark: object = None
         self._workers = [
             threading.Thread(target=self._work, name=f"longview-worker-{number}", daemon=True)
             for number in range(app.settings.workers)
         ]
-        # Do not notify pages of jobs that ended before startup.
-        self.jobs()
         if starts:
             self.start()
 
@@ -188,12 +184,18 @@ class Workers:
                 self._has_changed.clear()
                 # A library that cannot be read shows its error elsewhere.
                 with suppress(LibraryUnusable):
-                    # The first reading knows all of them, so that none is news because a later one was deleted or tried again.
-                    self._jobs = self._queue.jobs(ended_limit=None if self._statuses is None else MAX_ENDED)
-                    self._note_ends()
+                    mark = self._queue.mark()
+                    self._jobs = self._queue.jobs(ended_limit=MAX_ENDED)
+                    self._mark = mark
                 self._read_s = time.monotonic()
                 self._reading += 1
             return self._reading
+
+    @property
+    def read_mark(self) -> object:
+        """The mark of the library when the queue was last read; see `Longview.mark`."""
+        with self._lock:
+            return self._mark
 
     def jobs(self) -> tuple[QueuedJob, ...]:
         """Return the jobs as they were a moment ago, in the order of `JobQueue.jobs`; `MAX_ENDED` of those that have ended."""
@@ -208,33 +210,14 @@ class Workers:
         """
         return self._queue.job(job_id)
 
-    def ended_video_ids(self) -> tuple[str | None, ...]:
-        """Return the videos of all jobs and browser copies that have ended since this server started, in that order.
-
-        None stands for a file that was never read.
-        """
-        self.jobs()
-        with self._lock:
-            return (*self._ended_video_ids, *(copy.video_id for copy in self.browser_copies.ended()))
-
-    def latest_ended(self) -> QueuedJob | Preparation | None:
-        """Return the job that has ended last since this server started, or else a file that could not be prepared."""
-        ended_job = (job for job in self.jobs() if job.job_id == self._latest_ended_id)
-        preparations = (*self._preparations, *self.browser_copies.ended())
-        return next(ended_job, None) or next((item for item in preparations if item.status == "failed"), None)
-
-    def unfinished_preparations(self) -> tuple[Preparation, ...]:
-        """Return the files that are being prepared beside the queue."""
-        own = (item for item in self._preparations if not item.ended_event.is_set())
+    def shown_preparations(self) -> tuple[Preparation, ...]:
+        """Return the files that are being prepared beside the queue, and those that could not be made for all."""
+        own = (item for item in self._preparations if not item.ended_event.is_set() or item.status == "failed")
         return (*own, *self.browser_copies.unfinished())
 
     def is_indexing(self, video_id: str) -> bool:
         """Whether a running job has partial results of a video."""
         return any(job.video_id == video_id and job.partial_results for job in self.jobs() if job.status == "running")
-
-    def partial_results(self) -> int:
-        """Return the number of partial results of all jobs: whenever it changes, the library may have further segments."""
-        return sum(job.partial_results for job in self.jobs())
 
     def change(self, job_id: int, action: str) -> QueuedJob:
         """Cancel, pause or retry a job, or let it run before all others that wait; return it as it is then.
@@ -269,19 +252,6 @@ class Workers:
         self._has_changed.set()
         self._wake.set()
         return job
-
-    def _note_ends(self) -> None:
-        """Note the jobs that waited or ran when the queue was last read, and no longer do."""
-        before = self._statuses
-        self._statuses = (before or {}) | {job.job_id: job.status for job in self._jobs}
-        if before is None:
-            return
-        active = ("waiting", "running")
-        for job in self._jobs:
-            # A job that was added and has ended between two readings is news, too.
-            if job.status not in active and before.get(job.job_id, "waiting") in active:
-                self._ended_video_ids.append(job.video_id)
-                self._latest_ended_id = job.job_id
 
     # -- running -------------------------------------------------------------------------------------------------------
 

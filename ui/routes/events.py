@@ -97,7 +97,8 @@ class EventFeed:
 
     def _look(self) -> None:
         mark, revision = self._app.mark(), self._workers.answers.revision
-        is_preparing = bool(self._preparations or self._workers.unfinished_preparations())
+        shown = self._workers.shown_preparations()
+        is_preparing = len(shown) != len(self._preparations) or any(item.reason is None for item in self._preparations)
         if (mark, revision) == (self._mark, self._answers) and not is_preparing and self._jobs is not None:
             # Nothing was written, so nothing is read.
             return
@@ -109,8 +110,11 @@ class EventFeed:
         now_s = time.monotonic()
         if mark == self._mark or now_s - self._read_s < LIBRARY_POLL_S:
             return
-        self._mark, self._read_s = mark, now_s
+        self._read_s = now_s
         self._look_at_library(changed)
+        # The queue may have been read before the last write; then it is read again at the next look.
+        if self._workers.read_mark == mark:
+            self._mark = mark
 
     def _look_at_jobs(self) -> None:
         reading = self._workers.refresh()
@@ -120,7 +124,7 @@ class EventFeed:
         before, jobs = self._jobs, {job.job_id: job for job in self._workers.jobs()}
         self._jobs = jobs
         earlier = self._preparations
-        self._preparations = [PreparationOut.of(item) for item in self._workers.unfinished_preparations()]
+        self._preparations = [PreparationOut.of(item) for item in self._workers.shown_preparations()]
         if before is None:
             return
         if ready := {item.video_id for item in earlier} - {item.video_id for item in self._preparations} - {None}:

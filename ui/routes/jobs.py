@@ -34,7 +34,7 @@ def jobs_router(workers: Workers) -> APIRouter:
     def jobs(request: Request) -> Response:
         document = schemas.JobsDocument(
             jobs=[schemas.JobOut.of(job) for job in workers.jobs()],
-            preparations=[schemas.PreparationOut.of(item) for item in workers.unfinished_preparations()],
+            preparations=[schemas.PreparationOut.of(item) for item in workers.shown_preparations()],
         )
         return conditional(request, document)
 

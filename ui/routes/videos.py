@@ -131,9 +131,9 @@ def videos_router(app: Longview, workers: Workers) -> APIRouter:
                 elif change.action == "remove":
                     app.remove(app.video_with_id(_whole_id(video_id)))
                 elif change.action == "index":
-                    path = app.video_with_id(_whole_id(video_id)).path
-                    workers.check_part(path, options)
-                    job = workers.index(path, options)
+                    entry = app.video_with_id(_whole_id(video_id))
+                    workers.check_part(entry.path, options)
+                    job = workers.add(entry.path, options, title=entry.title)
                 else:
                     entry = app.video_with_id(_whole_id(video_id))
                     job = workers.change_all(entry, jobs.get(entry.content_hash, ()), change.action)

@@ -24,8 +24,8 @@ DEMO_NOTICE = (
     "Words and slides of any footage are understood. What is seen needs a checkpoint, and `longview models` names one: the demo "
     "checkpoint knows only moving coloured shapes."
 )
-"""The note on the bundled checkpoint for users: first what works without another one."""
-"""Notice of the bundled checkpoint. Its own file has an older one, which its fingerprint covers."""
+"""The note on the bundled checkpoint for users: first what works without another one. Its own file has an older one, which its
+fingerprint covers."""
 TEMPLATE_PROFILE = DEMO / "profile.toml"
 """Profile of every checkpoint that answers only question templates: `longview.model.training` trains on its texts."""
 

@@ -185,9 +185,8 @@ def test_a_sample_that_cannot_be_made_is_shown_as_failed(fresh_app: Longview) ->
 
     workers = Workers(fresh_app, starts=False)
     add_samples(fresh_app, workers, [replace(FIRST, make=fail), SECOND])
-    ended = workers.latest_ended()
-    assert ended is not None and (ended.status, ended.reason) == ("failed", "There is no encoder.")
-    assert workers.unfinished_preparations() == ()
+    (shown,) = workers.shown_preparations()
+    assert (shown.status, shown.reason) == ("failed", "There is no encoder.")
 
 
 def test_a_library_with_other_videos_stays_as_it_is(fresh_app: Longview, tmp_path: Path) -> None:
