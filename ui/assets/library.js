@@ -130,7 +130,14 @@ class Library extends HTMLElement {
     this.#videos = page.videos;
     this.#total = page.total;
     this.#cursor = page.next_cursor;
+    this.#keepShownSelected();
     this.#measure();
+  }
+
+  // What the list no longer shows is not selected either: the bar acts on as many videos as it says.
+  #keepShownSelected() {
+    const shown = new Set(this.#videos.map((video) => video.video_id));
+    for (const id of this.#selected) if (!shown.has(id)) this.#selected.delete(id);
   }
 
   // Load the next pages up to a position. The server gives them one after the other.
@@ -227,7 +234,7 @@ class Library extends HTMLElement {
     this.#videos = videos;
     this.#total = total;
     this.#cursor = cursor;
-    for (const id of this.#selected) if (!videos.some((video) => video.video_id === id)) this.#selected.delete(id);
+    this.#keepShownSelected();
     this.#measure();
   }
 
