@@ -36,6 +36,8 @@ class Library extends HTMLElement {
   #changed = new Set();
   #refreshing = false;
   #statuses = new Map();
+  #error = '';
+  #said = null;
 
   async connectedCallback() {
     if (this.shadowRoot) return;
@@ -46,7 +48,8 @@ class Library extends HTMLElement {
     listen('videos', ({ ids }) => this.#refresh(new Set(ids)));
     listen('positions', ({ ids }) => this.#readPositions(ids));
     listen('jobs', ({ jobs }) => this.#refreshStates(jobs));
-    listen('reset', () => this.#load());
+    listen('reset', async () => { if (!(await this.#reload())) this.#load(); });
+    listen('connection', (isThere) => { if (isThere && this.#error) this.#load(); });
     window.addEventListener('scroll', () => this.#schedule(), { passive: true });
     new ResizeObserver(() => this.#measure()).observe(this.#grid.element);
     window.addEventListener('popstate', () => this.#readAddress());
@@ -109,7 +112,10 @@ class Library extends HTMLElement {
 
   async #load() {
     const generation = ++this.#generation;
-    if (this.#total === null) this.message.textContent = text('library.loading');
+    if (this.#total === null) {
+      this.message.textContent = text('library.loading');
+      this.#said = null;
+    }
     let page;
     try {
       const wanted = this.#pageAddress(null);
@@ -117,15 +123,16 @@ class Library extends HTMLElement {
       firstPage = null;
     } catch (error) {
       if (generation !== this.#generation) return;
-      this.#videos = [];
-      this.#total = 0;
+      // What was read stays: a library that cannot be read is not an empty one.
+      this.#error = error.message;
+      this.#loading = null;
       this.#cursor = null;
-      this.#measure();
-      this.message.replaceChildren(error.message);
+      this.#draw();
       return;
     }
     // A newer search has begun meanwhile.
     if (generation !== this.#generation) return;
+    this.#error = '';
     this.#loading = null;
     this.#videos = page.videos;
     this.#total = page.total;
@@ -213,7 +220,7 @@ class Library extends HTMLElement {
     }
   }
 
-  // Read what is shown again, and keep the place on the page.
+  // Read what is shown again, and keep the place on the page. Return whether it could be read.
   async #reload() {
     const generation = ++this.#generation;
     this.#loading = null;
@@ -224,18 +231,21 @@ class Library extends HTMLElement {
     try {
       do {
         const page = await get(this.#pageAddress(cursor, Math.min(200, count - videos.length)));
-        if (generation !== this.#generation) return;
+        // A newer reading has begun meanwhile.
+        if (generation !== this.#generation) return true;
         videos.push(...page.videos);
         ({ total, next_cursor: cursor } = page);
       } while (cursor && videos.length < count);
     } catch {
-      return;
+      return false;
     }
+    this.#error = '';
     this.#videos = videos;
     this.#total = total;
     this.#cursor = cursor;
     this.#keepShownSelected();
     this.#measure();
+    return true;
   }
 
   #refreshStates(jobs) {
@@ -271,17 +281,29 @@ class Library extends HTMLElement {
   }
 
   #draw() {
-    if (this.#total === null) return;
+    if (this.#total === null && !this.#error) return;
     const isFiltered = ['query', 'state', 'source'].some((name) => this.filters[name]);
-    const isEmpty = !this.#total && !isFiltered;
+    const isEmpty = this.#total === 0 && !isFiltered && !this.#error;
     this.empty.hidden = !isEmpty;
     this.tools.hidden = isEmpty;
-    this.count.textContent = this.#total === 1 ? text('library.count.one') : text('library.count', { count: this.#total.toLocaleString() });
-    this.message.replaceChildren();
-    if (!this.#total && isFiltered)
-      this.message.append(text(this.filters.state === 'failed' && !this.filters.query && !this.filters.source ? 'library.none.failed' : 'library.none'), ' ', element('button', { text: text('library.none.action'), click: () => { history.replaceState(null, '', '/'); this.#readAddress(); } }));
+    this.count.textContent = this.#total === null ? '' : this.#total === 1 ? text('library.count.one') : text('library.count', { count: this.#total.toLocaleString() });
+    this.#drawMessage(isFiltered);
     this.#drawBar();
-    this.#loadUpTo(this.#grid.draw(this.#videos, this.#total, this.#selected));
+    this.#loadUpTo(this.#grid.draw(this.#videos, this.#total ?? 0, this.#selected));
+  }
+
+  // Say why there is no list, with a button that stays while the same is said.
+  #drawMessage(isFiltered) {
+    const { query, state, source } = this.filters;
+    const isNone = this.#total === 0 && isFiltered;
+    const none = isNone ? text(state === 'failed' && !query && !source ? 'library.none.failed' : 'library.none') : '';
+    const said = this.#error || none;
+    if (said === this.#said) return;
+    this.#said = said;
+    const button = this.#error
+      ? element('button', { text: text('queue.retry'), click: () => this.#load() })
+      : element('button', { text: text('library.none.action'), click: () => { history.replaceState(null, '', '/'); this.#readAddress(); } });
+    this.message.replaceChildren(...(said ? [said, ' ', button] : []));
   }
 
   #drawBar() {
