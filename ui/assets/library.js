@@ -2,6 +2,7 @@
 import { address, get, patch, remove } from './api.js';
 import { pickers } from './adding.js';
 import { BulkBar, bulk } from './bulk.js';
+import { ChangedVideos } from './changed_videos.js';
 import { element, shadow, toast } from './dom.js';
 import { listen } from './events.js';
 import { Grid } from './grid.js';
@@ -33,9 +34,9 @@ class Library extends HTMLElement {
   #cursor = null;
   #loading = null;
   #generation = 0;
-  #changed = new Set();
-  #refreshing = false;
+  #changed = new ChangedVideos((ids) => this.#readAgain(ids));
   #statuses = new Map();
+  #running = new Set();
   #error = '';
   #said = null;
 
@@ -45,7 +46,7 @@ class Library extends HTMLElement {
     const parameters = new URLSearchParams(location.search);
     this.filters = Object.fromEntries(FILTERS.map((name) => [name, parameters.get(name) ?? '']));
     this.#build(root);
-    listen('videos', ({ ids }) => this.#refresh(new Set(ids)));
+    listen('videos', ({ ids }) => this.#changed.add(ids));
     listen('positions', ({ ids }) => this.#readPositions(ids));
     listen('jobs', ({ jobs }) => this.#refreshStates(jobs));
     listen('reset', async () => { if (!(await this.#reload())) this.#load(); });
@@ -156,6 +157,7 @@ class Library extends HTMLElement {
       const page = await this.#loading;
       if (generation !== this.#generation) return;
       this.#videos.push(...page.videos);
+      this.#changed.hurry(page.videos.map((video) => video.video_id));
       this.#total = page.total;
       this.#cursor = page.next_cursor;
     } catch (error) {
@@ -167,47 +169,42 @@ class Library extends HTMLElement {
     this.#draw();
   }
 
-  // One reading at a time: another one follows it if something has changed meanwhile.
-  async #refresh(ids) {
-    for (const id of ids) this.#changed.add(id);
-    if (this.#refreshing) return;
-    this.#refreshing = true;
-    try {
-      while (this.#changed.size) {
-        const next = new Set(this.#changed);
-        this.#changed.clear();
-        await this.#readAgain(next);
-      }
-    } finally {
-      this.#refreshing = false;
-    }
-  }
-
+  // Read videos again that have changed; return whether they could be read.
   async #readAgain(ids) {
     // A video that is new or gone changes the list, and each change may add one to a state; others are read again alone.
-    const known = new Set(this.#videos.map((video) => video.video_id));
-    const changed = [...ids].filter((id) => known.has(id));
-    if (this.filters.state || changed.length !== ids.size || changed.length > MAX_SINGLE) {
-      await this.#reload();
-      return;
+    const unknown = ids.filter((id) => !this.#isLoaded(id));
+    let isSame = !this.filters.state && !unknown.length && ids.length <= MAX_SINGLE;
+    for (const id of isSame ? ids : []) {
+      const video = await get(`/v1/videos/${id}`).catch(() => null);
+      const index = this.#videos.findIndex((other) => other.video_id === id);
+      isSame &&= video !== null && (index < 0 || !this.#mayMove(this.#videos[index], video));
+      if (video && index >= 0) this.#videos[index] = video;
     }
-    for (const id of changed) {
-      try {
-        const video = await get(`/v1/videos/${id}`);
-        const index = this.#videos.findIndex((other) => other.video_id === id);
-        if (index >= 0) this.#videos[index] = video;
-      } catch {
-        await this.#reload();
-        return;
-      }
+    if (isSame) {
+      this.#draw();
+      return true;
     }
-    this.#draw();
+    if (!(await this.#reload())) return false;
+    // Jobs commit often; what they find for videos that are not loaded changes little of the list.
+    for (const id of unknown) if (this.#running.has(id) && !this.#isLoaded(id)) this.#changed.delay(id);
+    return true;
+  }
+
+  #isLoaded(id) {
+    return this.#videos.some((video) => video.video_id === id);
+  }
+
+  // Whether a change of a video may move it in the list, or out of it.
+  #mayMove(before, after) {
+    const { query, sort } = this.filters;
+    if (before.title !== after.title && (query || sort === 'title')) return true;
+    return before.watched_at !== after.watched_at && sort === 'watched';
   }
 
   // A position that was stored changes the bar of a card, and the order only if that is by the time of watching.
   async #readPositions(ids) {
     if (this.filters.sort === 'watched') {
-      await this.#reload();
+      await this.#changed.add(ids);
       return;
     }
     for (const id of ids) {
@@ -251,9 +248,13 @@ class Library extends HTMLElement {
   #refreshStates(jobs) {
     // A job that begins, is paused or ends changes what is said of its video, although nothing new was found.
     const changed = jobs.filter((job) => job.video_id && this.#statuses.get(job.job_id) !== job.status);
-    for (const job of changed) this.#statuses.set(job.job_id, job.status);
-    const isShown = (id) => this.filters.state || this.#videos.some((video) => video.video_id === id);
-    if (changed.length) this.#refresh(new Set(changed.map((job) => job.video_id).filter(isShown)));
+    for (const job of changed) {
+      this.#statuses.set(job.job_id, job.status);
+      if (job.status === 'running') this.#running.add(job.video_id);
+      else this.#running.delete(job.video_id);
+    }
+    const ids = changed.map((job) => job.video_id).filter((id) => this.filters.state || this.#isLoaded(id));
+    if (ids.length) this.#changed.add(ids);
     const byVideo = new Map(jobs.filter((job) => job.video_id).map((job) => [job.video_id, job]));
     let isChanged = false;
     for (const video of this.#videos) {
