@@ -262,7 +262,7 @@ class Library extends HTMLElement {
       if (!job) continue;
       for (const state of video.sources ?? [])
         if (state.state === 'running' && job.status === 'running') {
-          state.fraction = job.fraction;
+          // The share of the job is of all its sources, and that of a card is of one.
           state.seconds_left = job.seconds_left;
           isChanged = true;
         }
