@@ -10,7 +10,7 @@ const ACTIONS = {
   sending: { pause: 'queue.pause', cancel: 'queue.cancel' },
   checking: { cancel: 'queue.cancel' },
   paused: { resume: 'queue.resume', cancel: 'queue.cancel' },
-  failed: { resume: 'queue.retry', dismiss: 'queue.dismiss' },
+  failed: { resume: 'queue.retry', forget: 'queue.dismiss' },
   unfinished: { discard: 'upload.discard' },
 };
 
@@ -41,8 +41,7 @@ class Uploads extends HTMLElement {
     if (!id) return;
     const { upload } = this.#rows.get(id);
     // A failed upload only leaves the page: what has arrived of it stays for a day, and the same file continues it.
-    if (button.dataset.action === 'dismiss') this.#remove(id);
-    else if (button.dataset.action !== 'discard') uploader[button.dataset.action](upload.id);
+    if (button.dataset.action !== 'discard') uploader[button.dataset.action](upload.id);
     else
       try {
         await uploader.discard(id);
