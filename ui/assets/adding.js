@@ -14,7 +14,7 @@ export const uploader = new Uploader({ suffixes, strings: Object.fromEntries(SEN
 const panels = new Set();
 
 // Send files, or what was dropped; the server adds them to its queue.
-async function addFiles(files, options = {}) {
+async function addFiles(files, options) {
   const { skipped } = await uploader.add(files, { options });
   saySkipped(skipped);
 }

@@ -19,10 +19,9 @@ export function costLine(request, { isAtMost = false } = {}) {
   };
 
   // Return whether what is asked for is possible; say why not.
-  async function check() {
+  async function check(body = request()) {
     const number = ++generation;
     clearTimeout(timer);
-    const body = request();
     node.classList.remove('failed');
     if (!body) {
       show();
@@ -51,7 +50,7 @@ export function costLine(request, { isAtMost = false } = {}) {
       generation += 1;
       clearTimeout(timer);
       if (!request()) show();
-      timer = setTimeout(check, WAIT_MS);
+      timer = setTimeout(() => check(), WAIT_MS);
     },
   };
 }

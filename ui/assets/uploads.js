@@ -108,7 +108,8 @@ export class Uploader extends EventTarget {
     if (same) {
       // The new one can be read even if the earlier one no longer can.
       same.file = file;
-      same.options = options;
+      // Who drops it again chooses no other ones.
+      same.options = options ?? same.options;
       this.resume(same.id);
       return same.id;
     }
