@@ -8,8 +8,8 @@ const WAIT_MS = 500;
 
 // Make a line that shows what a request would cost.
 //   request: returns the body for the server, or null if there is nothing to be estimated.
-//   isAtMost: whether some of it may be done already.
-export function costLine(request, { isAtMost = false } = {}) {
+//   isAtMost: whether some of it may be done already. isTyped: whether it is a path that is being typed.
+export function costLine(request, { isAtMost = false, isTyped = false } = {}) {
   const node = element('p', { class: 'cost', 'aria-live': 'polite', hidden: true });
   let generation = 0;
   let timer = null;
@@ -35,7 +35,7 @@ export function costLine(request, { isAtMost = false } = {}) {
     } catch (error) {
       if (number === generation) {
         // Nothing is said of a path that is still being typed; the button says that there is no such file.
-        show(...(error.status === 404 ? [] : [error.message]));
+        show(...(isTyped && error.status === 404 ? [] : [error.message]));
         node.classList.add('failed');
       }
       return false;
