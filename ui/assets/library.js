@@ -7,6 +7,7 @@ import { element, shadow, toast } from './dom.js';
 import { listen } from './events.js';
 import { Grid } from './grid.js';
 import { askRunOptions } from './index_dialog.js';
+import { pageAddress } from './page_address.js';
 import { text } from './strings.js';
 
 const PAGE = 120;
@@ -94,7 +95,7 @@ class Library extends HTMLElement {
 
   #filter() {
     this.filters = { query: this.find.value.trim(), ...Object.fromEntries(this.selects.map((select) => [select.dataset.filter, select.value])) };
-    history.replaceState(null, '', address('/', this.filters));
+    history.replaceState(null, '', pageAddress('/', this.filters));
     this.#load();
   }
 
@@ -105,7 +106,7 @@ class Library extends HTMLElement {
     this.#filter();
   }
 
-  #pageAddress(cursor, limit = PAGE) {
+  #listAddress(cursor, limit = PAGE) {
     const { query, state, source, sort } = this.filters;
     const isMissing = state === 'missing';
     return address('/v1/videos', { query, source, state: isMissing ? '' : state, missing: isMissing ? true : '', cursor, limit, ...SORTS[sort || 'added'] });
@@ -119,7 +120,7 @@ class Library extends HTMLElement {
     }
     let page;
     try {
-      const wanted = this.#pageAddress(null);
+      const wanted = this.#listAddress(null);
       page = (wanted === firstAddress() && (await firstPage)) || (await get(wanted));
       firstPage = null;
     } catch (error) {
@@ -152,7 +153,7 @@ class Library extends HTMLElement {
   async #loadUpTo(index) {
     if (this.#loading || !this.#cursor || index < this.#videos.length) return;
     const generation = this.#generation;
-    this.#loading = get(this.#pageAddress(this.#cursor));
+    this.#loading = get(this.#listAddress(this.#cursor));
     try {
       const page = await this.#loading;
       if (generation !== this.#generation) return;
@@ -227,7 +228,7 @@ class Library extends HTMLElement {
     let total = 0;
     try {
       do {
-        const page = await get(this.#pageAddress(cursor, Math.min(200, count - videos.length)));
+        const page = await get(this.#listAddress(cursor, Math.min(200, count - videos.length)));
         // A newer reading has begun meanwhile.
         if (generation !== this.#generation) return true;
         videos.push(...page.videos);
@@ -303,7 +304,7 @@ class Library extends HTMLElement {
     this.#said = said;
     const button = this.#error
       ? element('button', { text: text('queue.retry'), click: () => this.#load() })
-      : element('button', { text: text('library.none.action'), click: () => { history.replaceState(null, '', '/'); this.#readAddress(); } });
+      : element('button', { text: text('library.none.action'), click: () => { history.replaceState(null, '', pageAddress('/')); this.#readAddress(); } });
     this.message.replaceChildren(...(said ? [said, ' ', button] : []));
   }
 
