@@ -6,8 +6,8 @@ import { text } from './strings.js';
 
 const READ_MS = 8000;
 const READERS = 4;
-// Number of files of one estimate; the others count as unknown.
-const MAX_ESTIMATED = 1000;
+// Number of files about which one estimate is asked; the others are taken to be like them.
+export const MAX_ESTIMATED = 1000;
 
 // Make the list of chosen files, with what they cost and the button that adds them.
 //   options: returns the options of the run. added: gets the files and the options when they are to be sent.
@@ -22,7 +22,8 @@ export function chosenFiles({ options, added, changed }) {
 
   // What the server is asked about. Of files that are still being read, it only checks the options.
   function subject() {
-    return { files: entries.slice(0, MAX_ESTIMATED).map((entry) => entry.facts ?? unknownFacts(entry.file)), options: options() };
+    const files = entries.slice(0, MAX_ESTIMATED).map((entry) => entry.facts ?? unknownFacts(entry.file));
+    return { files, more_files: entries.length - files.length, options: options() };
   }
 
   function set(next) {
