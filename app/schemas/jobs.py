@@ -35,6 +35,8 @@ class JobOut(BaseModel):
     partial_results: int = 0
     """Number of partial results so far: from the first on, the video is in the library."""
     priority: int
+    position: float = 0.0
+    """Place among the jobs of its priority that have not ended: the lowest is run first."""
     options: dict[str, Any]
     """What is indexed of the file, as far as it was chosen."""
     settings: dict[str, Any]
@@ -64,6 +66,7 @@ class JobOut(BaseModel):
             attempts=job.attempts,
             partial_results=job.partial_results,
             priority=job.priority,
+            position=job.position,
             options=dict(job.options),
             settings=dict(job.settings),
             added_at=job.added_at,

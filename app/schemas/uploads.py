@@ -29,13 +29,15 @@ class UploadOut(BaseModel):
     """Time at which it is deleted if no part arrives until then, in ISO 8601."""
     status: str
     """`unfinished` or `done`."""
+    is_active: bool
+    """Whether a client is sending it now, or the server is checking it."""
     job_id: int | None
     """The job that indexes the file; null while the upload is unfinished."""
     sha256: str | None
     """SHA-256 of the whole file, hexadecimal; null until the server has hashed it."""
 
     @classmethod
-    def of(cls, upload: "UploadFiles", kept_s: float) -> Self:
+    def of(cls, upload: "UploadFiles", kept_s: float, *, is_active: bool) -> Self:
         """Return the document of an upload. `kept_s`: time from its last part to its deletion, in seconds."""
         state = upload.state
         is_done = state.job_id is not None
@@ -51,6 +53,7 @@ class UploadOut(BaseModel):
             received_bytes=sum(sizes),
             expires_at=datetime.fromtimestamp(upload.changed_s + kept_s, UTC).isoformat(timespec="seconds"),
             status="done" if is_done else "unfinished",
+            is_active=is_active and not is_done,
             job_id=state.job_id,
             sha256=state.sha256 or None,
         )

@@ -117,8 +117,10 @@ class Estimates:
         with self._indexer(options) as indexer:
             return self._of_folder(path, options, indexer) if is_folder else self._of_file(path, options, indexer)
 
-    def of_files(self, files: Sequence[FileFacts | None], options: IndexOptions) -> Estimate:
+    def of_files(self, files: Sequence[FileFacts | None], options: IndexOptions, *, more_files: int = 0) -> Estimate:
         """Return a rough estimate of files by what a browser knows of them. None: a file that it cannot read.
+
+        `more_files`: number of others, which are as long as these are.
 
         Raises:
             BadRequest, ImpossiblePlan: the options cannot be used, or the part is outside of a file.
@@ -130,8 +132,9 @@ class Estimates:
                 requested_span(_video_of(facts), options.start_s, options.end_s)
             except ImpossiblePlan as error:
                 raise ImpossiblePlan(f"{facts.name}: {error}") from error
+        scale = 1.0 + more_files / max(1, len(files))
         with self._indexer(options) as indexer:
-            return _rough(known, len(files), len(files) - len(known), options, indexer)
+            return _rough(known, len(files) + more_files, len(files) - len(known), options, indexer, scale=scale)
 
     @contextmanager
     def _indexer(self, options: IndexOptions) -> Iterator[Indexer]:

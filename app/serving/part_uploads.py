@@ -8,6 +8,7 @@ import hashlib
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ UNFINISHED_KEPT_S = 24 * 3600.0
 """Time since its last part for which an unfinished upload is kept, and a complete one is remembered, in seconds."""
 EXPECTED_S = 600.0
 """Time since its last part for which the rest of an upload has its space reserved, in seconds."""
+ACTIVE_S = 5.0
+"""Time since its last part for which somebody is taken to send an upload, in seconds: between two parts there is a pause."""
 MAX_NAME_BYTES = 255
 """Maximum length of the name of a file in usual file systems, in bytes."""
 MAX_INTEGER = (1 << 53) - 1
@@ -72,6 +75,7 @@ class PartUploads:
         self._begin_lock = threading.Lock()
         self._activities: dict[str, _Activity] = {}
         self._checks: dict[str, Progress] = {}
+        self._requests: Counter[str] = Counter()
         self._is_closed = False
 
     # -- beginning -----------------------------------------------------------------------------------------------------
@@ -131,6 +135,21 @@ class PartUploads:
                 if upload.state.job_id is None:
                     uploads.append(upload)
         return sorted(uploads, key=lambda upload: upload.changed_s, reverse=True)
+
+    def is_active(self, upload: UploadFiles) -> bool:
+        """Whether somebody is sending or completing an upload, so that nobody else should give it up."""
+        return self._requests[upload.upload_id] > 0 or time.time() - upload.changed_s < ACTIVE_S
+
+    @contextmanager
+    def in_use(self, upload_id: str) -> Iterator[None]:
+        """Note that a request sends a part of an upload, or completes it. It is called in one thread only."""
+        self._requests[upload_id] += 1
+        try:
+            yield
+        finally:
+            self._requests[upload_id] -= 1
+            if not self._requests[upload_id]:
+                del self._requests[upload_id]
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 

@@ -56,6 +56,8 @@ class QueuedJob:
     """ISO 8601, UTC."""
     crashes: int = 0
     """Number of runs in a row whose process ended without a word, and that had committed nothing new."""
+    position: float = 0.0
+    """Place among the jobs of its priority: the lowest is run first."""
     committed: str = ""
     """What the library had of the video when the last run began; see `longview.indexing.sqlite.queue.rows.committed_state`."""
 

@@ -14,7 +14,7 @@ export const uploader = new Uploader({ suffixes, strings: Object.fromEntries(SEN
 const panels = new Set();
 
 // Send files, or what was dropped; the server adds them to its queue.
-async function addFiles(files, options = {}) {
+async function addFiles(files, options) {
   const { skipped } = await uploader.add(files, { options });
   saySkipped(skipped);
 }
@@ -43,7 +43,7 @@ export function pickers({ isLarge = false, close = null } = {}) {
   const folder = element('input', { type: 'file', webkitdirectory: true, hidden: true, change: () => choose(folder) });
   const path = element('input', { type: 'text', class: 'path', placeholder: text('library.path'), 'aria-label': text('library.path'), input: () => cost.later(), focus: () => cost.later() });
   const options = optionSection(() => { cost.later(); chosen.refresh(); }, (error) => toast(error.message));
-  const cost = costLine(() => (path.value.trim() && !form.hidden ? { path: path.value.trim(), options: options.values() } : null));
+  const cost = costLine(() => (path.value.trim() && !form.hidden ? { path: path.value.trim(), options: options.values() } : null), { isTyped: true });
   const chosen = chosenFiles({
     options: options.values,
     added: (list, values) => { addFiles(list, values); close?.(); },

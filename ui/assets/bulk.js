@@ -8,12 +8,20 @@ const MAX_BULK = 1000;
 // What can be done with the jobs of videos, and the states of jobs with which it can be done.
 const JOB_ACTIONS = { pause: ['waiting', 'running'], resume: ['paused'], cancel: ['waiting', 'running', 'paused'] };
 
-// Do something with several videos; say what of it failed, and return the ids of the others. `more`: what the action needs beside.
+// Do something with several videos; say what of it failed, and return the ids of the others, so that what was done can be undone.
+// `more`: what the action needs beside.
 export async function bulk(action, ids, more = {}) {
   const done = [];
   const errors = [];
   for (let start = 0; start < ids.length; start += MAX_BULK) {
-    const { results } = await post('/v1/videos/bulk', { action, video_ids: ids.slice(start, start + MAX_BULK), ...more });
+    let results;
+    try {
+      ({ results } = await post('/v1/videos/bulk', { action, video_ids: ids.slice(start, start + MAX_BULK), ...more }));
+    } catch (error) {
+      if (!start) throw error;
+      errors.unshift(error.message);
+      break;
+    }
     for (const result of results) (result.error ? errors : done).push(result.error ?? result.video_id);
   }
   if (errors.length) toast(errors.slice(0, 3).join(' '));

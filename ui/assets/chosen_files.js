@@ -6,8 +6,8 @@ import { text } from './strings.js';
 
 const READ_MS = 8000;
 const READERS = 4;
-// Number of files of one estimate; the others count as unknown.
-const MAX_ESTIMATED = 1000;
+// Number of files about which one estimate is asked; the others are taken to be like them.
+export const MAX_ESTIMATED = 1000;
 
 // Make the list of chosen files, with what they cost and the button that adds them.
 //   options: returns the options of the run. added: gets the files and the options when they are to be sent.
@@ -15,10 +15,16 @@ const MAX_ESTIMATED = 1000;
 export function chosenFiles({ options, added, changed }) {
   let entries = [];
   const list = element('ul', { class: 'files' });
-  const cost = costLine(() => (entries.length && entries.every((entry) => entry.facts) ? { files: entries.slice(0, MAX_ESTIMATED).map((entry) => entry.facts), options: options() } : null));
+  const cost = costLine(() => (entries.length && entries.every((entry) => entry.facts) ? subject() : null));
   const add = element('button', { class: 'primary', click: () => send() });
   const node = element('div', { class: 'chosen', hidden: true }, list, cost.node,
     element('p', { class: 'buttons' }, add, element('button', { text: text('library.chosen.clear'), click: () => set([]) })));
+
+  // What the server is asked about. Of files that are still being read, it only checks the options.
+  function subject() {
+    const files = entries.slice(0, MAX_ESTIMATED).map((entry) => entry.facts ?? unknownFacts(entry.file));
+    return { files, more_files: entries.length - files.length, options: options() };
+  }
 
   function set(next) {
     entries = next;
@@ -42,7 +48,7 @@ export function chosenFiles({ options, added, changed }) {
   async function send() {
     add.disabled = true;
     // The server says what is wrong with the options before anything is sent.
-    const isPossible = await cost.check();
+    const isPossible = await cost.check(subject());
     add.disabled = false;
     if (!isPossible) return;
     const files = entries.map((entry) => entry.file);
@@ -64,9 +70,13 @@ export function chosenFiles({ options, added, changed }) {
   };
 }
 
+function unknownFacts(file) {
+  return { name: file.name.slice(0, 255), size_bytes: file.size, duration_s: null, width: 0, height: 0 };
+}
+
 // Return what the browser can read of a file; without a length if it does not know the format.
 async function factsOf(file) {
-  const facts = { name: file.name.slice(0, 255), size_bytes: file.size, duration_s: null, width: 0, height: 0 };
+  const facts = unknownFacts(file);
   const address = URL.createObjectURL(file);
   const video = document.createElement('video');
   video.preload = 'metadata';

@@ -8,8 +8,8 @@ const WAIT_MS = 500;
 
 // Make a line that shows what a request would cost.
 //   request: returns the body for the server, or null if there is nothing to be estimated.
-//   isAtMost: whether some of it may be done already.
-export function costLine(request, { isAtMost = false } = {}) {
+//   isAtMost: whether some of it may be done already. isTyped: whether it is a path that is being typed.
+export function costLine(request, { isAtMost = false, isTyped = false } = {}) {
   const node = element('p', { class: 'cost', 'aria-live': 'polite', hidden: true });
   let generation = 0;
   let timer = null;
@@ -19,10 +19,9 @@ export function costLine(request, { isAtMost = false } = {}) {
   };
 
   // Return whether what is asked for is possible; say why not.
-  async function check() {
+  async function check(body = request()) {
     const number = ++generation;
     clearTimeout(timer);
-    const body = request();
     node.classList.remove('failed');
     if (!body) {
       show();
@@ -36,7 +35,7 @@ export function costLine(request, { isAtMost = false } = {}) {
     } catch (error) {
       if (number === generation) {
         // Nothing is said of a path that is still being typed; the button says that there is no such file.
-        show(...(error.status === 404 ? [] : [error.message]));
+        show(...(isTyped && error.status === 404 ? [] : [error.message]));
         node.classList.add('failed');
       }
       return false;
@@ -51,7 +50,7 @@ export function costLine(request, { isAtMost = false } = {}) {
       generation += 1;
       clearTimeout(timer);
       if (!request()) show();
-      timer = setTimeout(check, WAIT_MS);
+      timer = setTimeout(() => check(), WAIT_MS);
     },
   };
 }

@@ -4,6 +4,8 @@ const listeners = new Map();
 let source = null;
 let lastId = '';
 let isGone = false;
+// Whether the first connection comes long after the page has read what it shows: it was opened in the background, or without a server.
+let isLate = false;
 const NAMES = ['connected', 'jobs', 'videos', 'positions', 'conversation', 'reset'];
 const RETRY_MS = 1000;
 
@@ -21,18 +23,24 @@ function emit(name, data) {
 function connect() {
   source?.close();
   source = null;
-  if (document.hidden) return;
+  if (document.hidden) {
+    isLate = true;
+    return;
+  }
   source = new EventSource(lastId ? `/v1/events?last_event_id=${encodeURIComponent(lastId)}` : '/v1/events');
   source.onopen = () => setGone(false);
   source.onerror = () => {
     setGone(true);
+    isLate = true;
     // A closed connection is not opened again by the browser, for example after an error of the server.
     if (source?.readyState === EventSource.CLOSED) setTimeout(connect, RETRY_MS);
   };
   for (const name of NAMES)
     source.addEventListener(name, (event) => {
+      // Without the id of an earlier event, the server repeats only those of the last seconds.
+      const hasMissed = isLate && !lastId;
       lastId = event.lastEventId || lastId;
-      emit(name, JSON.parse(event.data));
+      emit(hasMissed ? 'reset' : name, JSON.parse(event.data));
     });
 }
 

@@ -1,4 +1,5 @@
 // The dialog that asks how videos of the library are indexed again.
+import { MAX_ESTIMATED } from './chosen_files.js';
 import { costLine } from './cost.js';
 import { element, toast } from './dom.js';
 import { optionRows } from './run_options.js';
@@ -35,5 +36,6 @@ export function askRunOptions(root, videos) {
 // What the server is asked about: the plan of one video, or a rough estimate of several.
 function subject(videos) {
   if (videos.length === 1) return { path: videos[0].path };
-  return { files: videos.slice(0, 1000).map((video) => ({ name: video.title, size_bytes: 0, duration_s: video.duration_s, ...(video.has_pictures ? TYPICAL : {}) })) };
+  const files = videos.slice(0, MAX_ESTIMATED).map((video) => ({ name: video.title, size_bytes: 0, duration_s: video.duration_s, ...(video.has_pictures ? TYPICAL : {}) }));
+  return { files, more_files: videos.length - files.length };
 }

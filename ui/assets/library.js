@@ -2,10 +2,12 @@
 import { address, get, patch, remove } from './api.js';
 import { pickers } from './adding.js';
 import { BulkBar, bulk } from './bulk.js';
+import { ChangedVideos } from './changed_videos.js';
 import { element, shadow, toast } from './dom.js';
 import { listen } from './events.js';
 import { Grid } from './grid.js';
 import { askRunOptions } from './index_dialog.js';
+import { pageAddress } from './page_address.js';
 import { text } from './strings.js';
 
 const PAGE = 120;
@@ -33,9 +35,11 @@ class Library extends HTMLElement {
   #cursor = null;
   #loading = null;
   #generation = 0;
-  #changed = new Set();
-  #refreshing = false;
+  #changed = new ChangedVideos((ids) => this.#readAgain(ids));
   #statuses = new Map();
+  #running = new Set();
+  #error = '';
+  #said = null;
 
   async connectedCallback() {
     if (this.shadowRoot) return;
@@ -43,10 +47,11 @@ class Library extends HTMLElement {
     const parameters = new URLSearchParams(location.search);
     this.filters = Object.fromEntries(FILTERS.map((name) => [name, parameters.get(name) ?? '']));
     this.#build(root);
-    listen('videos', ({ ids }) => this.#refresh(new Set(ids)));
+    listen('videos', ({ ids }) => this.#changed.add(ids));
     listen('positions', ({ ids }) => this.#readPositions(ids));
     listen('jobs', ({ jobs }) => this.#refreshStates(jobs));
-    listen('reset', () => this.#load());
+    listen('reset', async () => { if (!(await this.#reload())) this.#load(); });
+    listen('connection', (isThere) => { if (isThere && this.#error) this.#load(); });
     window.addEventListener('scroll', () => this.#schedule(), { passive: true });
     new ResizeObserver(() => this.#measure()).observe(this.#grid.element);
     window.addEventListener('popstate', () => this.#readAddress());
@@ -90,7 +95,7 @@ class Library extends HTMLElement {
 
   #filter() {
     this.filters = { query: this.find.value.trim(), ...Object.fromEntries(this.selects.map((select) => [select.dataset.filter, select.value])) };
-    history.replaceState(null, '', address('/', this.filters));
+    history.replaceState(null, '', pageAddress('/', this.filters));
     this.#load();
   }
 
@@ -101,7 +106,7 @@ class Library extends HTMLElement {
     this.#filter();
   }
 
-  #pageAddress(cursor, limit = PAGE) {
+  #listAddress(cursor, limit = PAGE) {
     const { query, state, source, sort } = this.filters;
     const isMissing = state === 'missing';
     return address('/v1/videos', { query, source, state: isMissing ? '' : state, missing: isMissing ? true : '', cursor, limit, ...SORTS[sort || 'added'] });
@@ -109,39 +114,51 @@ class Library extends HTMLElement {
 
   async #load() {
     const generation = ++this.#generation;
-    if (this.#total === null) this.message.textContent = text('library.loading');
+    if (this.#total === null) {
+      this.message.textContent = text('library.loading');
+      this.#said = null;
+    }
     let page;
     try {
-      const wanted = this.#pageAddress(null);
+      const wanted = this.#listAddress(null);
       page = (wanted === firstAddress() && (await firstPage)) || (await get(wanted));
       firstPage = null;
     } catch (error) {
       if (generation !== this.#generation) return;
-      this.#videos = [];
-      this.#total = 0;
+      // What was read stays: a library that cannot be read is not an empty one.
+      this.#error = error.message;
+      this.#loading = null;
       this.#cursor = null;
-      this.#measure();
-      this.message.replaceChildren(error.message);
+      this.#draw();
       return;
     }
     // A newer search has begun meanwhile.
     if (generation !== this.#generation) return;
+    this.#error = '';
     this.#loading = null;
     this.#videos = page.videos;
     this.#total = page.total;
     this.#cursor = page.next_cursor;
+    this.#keepShownSelected();
     this.#measure();
+  }
+
+  // What the list no longer shows is not selected either: the bar acts on as many videos as it says.
+  #keepShownSelected() {
+    const shown = new Set(this.#videos.map((video) => video.video_id));
+    for (const id of this.#selected) if (!shown.has(id)) this.#selected.delete(id);
   }
 
   // Load the next pages up to a position. The server gives them one after the other.
   async #loadUpTo(index) {
     if (this.#loading || !this.#cursor || index < this.#videos.length) return;
     const generation = this.#generation;
-    this.#loading = get(this.#pageAddress(this.#cursor));
+    this.#loading = get(this.#listAddress(this.#cursor));
     try {
       const page = await this.#loading;
       if (generation !== this.#generation) return;
       this.#videos.push(...page.videos);
+      this.#changed.hurry(page.videos.map((video) => video.video_id));
       this.#total = page.total;
       this.#cursor = page.next_cursor;
     } catch (error) {
@@ -153,47 +170,42 @@ class Library extends HTMLElement {
     this.#draw();
   }
 
-  // One reading at a time: another one follows it if something has changed meanwhile.
-  async #refresh(ids) {
-    for (const id of ids) this.#changed.add(id);
-    if (this.#refreshing) return;
-    this.#refreshing = true;
-    try {
-      while (this.#changed.size) {
-        const next = new Set(this.#changed);
-        this.#changed.clear();
-        await this.#readAgain(next);
-      }
-    } finally {
-      this.#refreshing = false;
-    }
-  }
-
+  // Read videos again that have changed; return whether they could be read.
   async #readAgain(ids) {
     // A video that is new or gone changes the list, and each change may add one to a state; others are read again alone.
-    const known = new Set(this.#videos.map((video) => video.video_id));
-    const changed = [...ids].filter((id) => known.has(id));
-    if (this.filters.state || changed.length !== ids.size || changed.length > MAX_SINGLE) {
-      await this.#reload();
-      return;
+    const unknown = ids.filter((id) => !this.#isLoaded(id));
+    let isSame = !this.filters.state && !unknown.length && ids.length <= MAX_SINGLE;
+    for (const id of isSame ? ids : []) {
+      const video = await get(`/v1/videos/${id}`).catch(() => null);
+      const index = this.#videos.findIndex((other) => other.video_id === id);
+      isSame &&= video !== null && (index < 0 || !this.#mayMove(this.#videos[index], video));
+      if (video && index >= 0) this.#videos[index] = video;
     }
-    for (const id of changed) {
-      try {
-        const video = await get(`/v1/videos/${id}`);
-        const index = this.#videos.findIndex((other) => other.video_id === id);
-        if (index >= 0) this.#videos[index] = video;
-      } catch {
-        await this.#reload();
-        return;
-      }
+    if (isSame) {
+      this.#draw();
+      return true;
     }
-    this.#draw();
+    if (!(await this.#reload())) return false;
+    // Jobs commit often; what they find for videos that are not loaded changes little of the list.
+    for (const id of unknown) if (this.#running.has(id) && !this.#isLoaded(id)) this.#changed.delay(id);
+    return true;
+  }
+
+  #isLoaded(id) {
+    return this.#videos.some((video) => video.video_id === id);
+  }
+
+  // Whether a change of a video may move it in the list, or out of it.
+  #mayMove(before, after) {
+    const { query, sort } = this.filters;
+    if (before.title !== after.title && (query || sort === 'title')) return true;
+    return before.watched_at !== after.watched_at && sort === 'watched';
   }
 
   // A position that was stored changes the bar of a card, and the order only if that is by the time of watching.
   async #readPositions(ids) {
     if (this.filters.sort === 'watched') {
-      await this.#reload();
+      await this.#changed.add(ids);
       return;
     }
     for (const id of ids) {
@@ -206,7 +218,7 @@ class Library extends HTMLElement {
     }
   }
 
-  // Read what is shown again, and keep the place on the page.
+  // Read what is shown again, and keep the place on the page. Return whether it could be read.
   async #reload() {
     const generation = ++this.#generation;
     this.#loading = null;
@@ -216,27 +228,34 @@ class Library extends HTMLElement {
     let total = 0;
     try {
       do {
-        const page = await get(this.#pageAddress(cursor, Math.min(200, count - videos.length)));
-        if (generation !== this.#generation) return;
+        const page = await get(this.#listAddress(cursor, Math.min(200, count - videos.length)));
+        // A newer reading has begun meanwhile.
+        if (generation !== this.#generation) return true;
         videos.push(...page.videos);
         ({ total, next_cursor: cursor } = page);
       } while (cursor && videos.length < count);
     } catch {
-      return;
+      return false;
     }
+    this.#error = '';
     this.#videos = videos;
     this.#total = total;
     this.#cursor = cursor;
-    for (const id of this.#selected) if (!videos.some((video) => video.video_id === id)) this.#selected.delete(id);
+    this.#keepShownSelected();
     this.#measure();
+    return true;
   }
 
   #refreshStates(jobs) {
     // A job that begins, is paused or ends changes what is said of its video, although nothing new was found.
     const changed = jobs.filter((job) => job.video_id && this.#statuses.get(job.job_id) !== job.status);
-    for (const job of changed) this.#statuses.set(job.job_id, job.status);
-    const isShown = (id) => this.filters.state || this.#videos.some((video) => video.video_id === id);
-    if (changed.length) this.#refresh(new Set(changed.map((job) => job.video_id).filter(isShown)));
+    for (const job of changed) {
+      this.#statuses.set(job.job_id, job.status);
+      if (job.status === 'running') this.#running.add(job.video_id);
+      else this.#running.delete(job.video_id);
+    }
+    const ids = changed.map((job) => job.video_id).filter((id) => this.filters.state || this.#isLoaded(id));
+    if (ids.length) this.#changed.add(ids);
     const byVideo = new Map(jobs.filter((job) => job.video_id).map((job) => [job.video_id, job]));
     let isChanged = false;
     for (const video of this.#videos) {
@@ -244,7 +263,7 @@ class Library extends HTMLElement {
       if (!job) continue;
       for (const state of video.sources ?? [])
         if (state.state === 'running' && job.status === 'running') {
-          state.fraction = job.fraction;
+          // The share of the job is of all its sources, and that of a card is of one.
           state.seconds_left = job.seconds_left;
           isChanged = true;
         }
@@ -264,17 +283,29 @@ class Library extends HTMLElement {
   }
 
   #draw() {
-    if (this.#total === null) return;
+    if (this.#total === null && !this.#error) return;
     const isFiltered = ['query', 'state', 'source'].some((name) => this.filters[name]);
-    const isEmpty = !this.#total && !isFiltered;
+    const isEmpty = this.#total === 0 && !isFiltered && !this.#error;
     this.empty.hidden = !isEmpty;
     this.tools.hidden = isEmpty;
-    this.count.textContent = this.#total === 1 ? text('library.count.one') : text('library.count', { count: this.#total.toLocaleString() });
-    this.message.replaceChildren();
-    if (!this.#total && isFiltered)
-      this.message.append(text(this.filters.state === 'failed' && !this.filters.query && !this.filters.source ? 'library.none.failed' : 'library.none'), ' ', element('button', { text: text('library.none.action'), click: () => { history.replaceState(null, '', '/'); this.#readAddress(); } }));
+    this.count.textContent = this.#total === null ? '' : this.#total === 1 ? text('library.count.one') : text('library.count', { count: this.#total.toLocaleString() });
+    this.#drawMessage(isFiltered);
     this.#drawBar();
-    this.#loadUpTo(this.#grid.draw(this.#videos, this.#total, this.#selected));
+    this.#loadUpTo(this.#grid.draw(this.#videos, this.#total ?? 0, this.#selected));
+  }
+
+  // Say why there is no list, with a button that stays while the same is said.
+  #drawMessage(isFiltered) {
+    const { query, state, source } = this.filters;
+    const isNone = this.#total === 0 && isFiltered;
+    const none = isNone ? text(state === 'failed' && !query && !source ? 'library.none.failed' : 'library.none') : '';
+    const said = this.#error || none;
+    if (said === this.#said) return;
+    this.#said = said;
+    const button = this.#error
+      ? element('button', { text: text('queue.retry'), click: () => this.#load() })
+      : element('button', { text: text('library.none.action'), click: () => { history.replaceState(null, '', pageAddress('/')); this.#readAddress(); } });
+    this.message.replaceChildren(...(said ? [said, ' ', button] : []));
   }
 
   #drawBar() {

@@ -5,6 +5,7 @@ import './uploading.js';
 import { element, shadow } from './dom.js';
 import { listen, start } from './events.js';
 import { dropFiles } from './adding.js';
+import { keepTheme } from './page_address.js';
 import { text } from './strings.js';
 import './watch.js';
 import './search.js';
@@ -56,4 +57,5 @@ document.addEventListener('paste', (event) => {
   library.offerPath(pasted);
 });
 
+keepTheme();
 start();

@@ -65,7 +65,7 @@ class Queue extends HTMLElement {
 
   #draw() {
     const jobs = [...this.#jobs.values()].filter((job) => !ENDED.has(job.status));
-    jobs.sort((a, b) => RANKS[a.status] - RANKS[b.status] || b.priority - a.priority || a.job_id - b.job_id);
+    jobs.sort((a, b) => RANKS[a.status] - RANKS[b.status] || b.priority - a.priority || a.position - b.position || a.job_id - b.job_id);
     const running = jobs.find((job) => job.status === 'running') ?? this.#preparations[0];
     this.line.textContent = running ? progressText(running) : this.#lastEnded ? doneText(this.#lastEnded) : text('queue.idle');
     const said = running ? `${running.title}: ${text('queue.status.running')}` : this.#lastEnded ? doneText(this.#lastEnded) : '';

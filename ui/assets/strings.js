@@ -126,6 +126,7 @@ const ENGLISH = {
   'upload.sending': 'sent {percent}',
   'upload.paused': 'paused at {percent}',
   'upload.unfinished': '{percent} was sent; drop the same file again to continue',
+  'upload.elsewhere': 'another page is sending it: {percent}',
   'upload.discard': 'Discard',
   'upload.checking': 'checking',
   'upload.remaining': '{left} left',

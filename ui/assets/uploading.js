@@ -10,12 +10,18 @@ const ACTIONS = {
   sending: { pause: 'queue.pause', cancel: 'queue.cancel' },
   checking: { cancel: 'queue.cancel' },
   paused: { resume: 'queue.resume', cancel: 'queue.cancel' },
-  failed: { resume: 'queue.retry', dismiss: 'queue.dismiss' },
+  failed: { resume: 'queue.retry', forget: 'queue.dismiss' },
   unfinished: { discard: 'upload.discard' },
+  // Who gives it up does so on the page that sends it.
+  elsewhere: {},
 };
+// Time between two looks at what other pages send, in milliseconds.
+const LOOK_MS = 2000;
 
 class Uploads extends HTMLElement {
   #rows = new Map();
+  #forgotten = new Set();
+  #timer = null;
 
   connectedCallback() {
     if (this.shadowRoot) return;
@@ -25,15 +31,24 @@ class Uploads extends HTMLElement {
     root.append(this.box);
     uploader.addEventListener('change', ({ detail }) => this.#show(detail));
     uploader.addEventListener('remove', ({ detail }) => this.#remove(detail.id));
-    this.#listUnfinished();
+    document.addEventListener('visibilitychange', () => this.#listOthers());
+    this.#listOthers();
   }
 
-  // What another page began, or this one before it was left: the server has a part of it, and only the file is missing.
-  async #listUnfinished() {
-    const uploads = await uploader.unfinished().catch(() => []);
-    const own = new Set(uploader.items.map((upload) => upload.uploadId));
-    for (const upload of uploads)
-      if (!own.has(upload.upload_id)) this.#show({ id: upload.upload_id, uploadId: upload.upload_id, name: upload.name, size: upload.size_bytes, sent: upload.received_bytes, state: 'unfinished' });
+  // List what other pages send, and what they or this one before it was left have begun: of that, only the file is missing.
+  async #listOthers() {
+    clearTimeout(this.#timer);
+    if (document.hidden) return;
+    const uploads = await uploader.unfinished().catch(() => null);
+    const own = new Set([...uploader.items.map((upload) => upload.uploadId), ...this.#forgotten]);
+    const others = (uploads ?? []).filter((upload) => !own.has(upload.upload_id));
+    const ids = new Set(others.map((upload) => upload.upload_id));
+    if (uploads) for (const [id, row] of this.#rows) if (row.upload.uploadId === id && !ids.has(id)) this.#remove(id);
+    for (const { upload_id: id, name, size_bytes: size, received_bytes: sent, is_active: isActive } of others)
+      this.#show({ id, uploadId: id, name, size, sent, state: isActive ? 'elsewhere' : 'unfinished' });
+    clearTimeout(this.#timer);
+    // Nothing is asked for while nobody sends anything.
+    if ([...this.#rows.values()].some((row) => row.upload.state === 'elsewhere')) this.#timer = setTimeout(() => this.#listOthers(), LOOK_MS);
   }
 
   async #act(button) {
@@ -41,13 +56,17 @@ class Uploads extends HTMLElement {
     if (!id) return;
     const { upload } = this.#rows.get(id);
     // A failed upload only leaves the page: what has arrived of it stays for a day, and the same file continues it.
-    if (button.dataset.action === 'dismiss') this.#remove(id);
-    else if (button.dataset.action !== 'discard') uploader[button.dataset.action](upload.id);
+    if (button.dataset.action === 'forget') this.#forgotten.add(upload.uploadId);
+    if (button.dataset.action !== 'discard') uploader[button.dataset.action](upload.id);
     else
       try {
+        // Another page may have resumed it since the last look.
+        await this.#listOthers();
+        if (this.#rows.get(id)?.upload.state !== 'unfinished') return;
         await uploader.discard(id);
         this.#remove(id);
       } catch (error) {
+        this.#listOthers();
         toast(error.message);
       }
   }
@@ -61,7 +80,10 @@ class Uploads extends HTMLElement {
   #show(upload) {
     const id = String(upload.id);
     // The file is there again.
-    if (upload.uploadId !== id) this.#remove(upload.uploadId);
+    if (upload.uploadId !== id) {
+      this.#remove(upload.uploadId);
+      this.#forgotten.delete(upload.uploadId);
+    }
     if (upload.state === 'done') {
       this.#remove(id);
       return;

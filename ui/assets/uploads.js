@@ -74,6 +74,14 @@ export class Uploader extends EventTarget {
     this.#sendNext();
   }
 
+  // Forget a file that has failed. What has arrived of it stays on the server.
+  forget(id) {
+    const item = this.#find(id);
+    if (item?.state !== 'failed') return;
+    this.#items = this.#items.filter((other) => other !== item);
+    this.dispatchEvent(new CustomEvent('remove', { detail: snapshot(item) }));
+  }
+
   // What was begun earlier, also by other pages: its files have to be added again.
   async unfinished() {
     return (await this.#request('GET', '')).uploads;
@@ -100,6 +108,8 @@ export class Uploader extends EventTarget {
     if (same) {
       // The new one can be read even if the earlier one no longer can.
       same.file = file;
+      // Who drops it again chooses no other ones.
+      same.options = options ?? same.options;
       this.resume(same.id);
       return same.id;
     }

@@ -97,6 +97,8 @@ listen('videos', ({ ids }) => {
   if (ids.includes(id) || !id) longviewShowEnd();
 });
 function longviewReset() {
+  // The end of a job may be among what was missed.
+  longviewRunning = null;
   longviewShowEnd();
   // The reply that was followed may have been cut off.
   if (longviewIsHere() && longviewVideoId()) longviewFollow();

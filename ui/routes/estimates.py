@@ -17,7 +17,9 @@ from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
 from longview.ui.routes.common import PREFIX, RequestBody, checked_options, conditional
 
 MAX_FILES = 1000
-"""Maximum number of files of one estimate."""
+"""Maximum number of files of one estimate about which something is stated."""
+MAX_MORE_FILES = 100_000
+"""Maximum number of files beside them."""
 MAX_ESTIMATES_AT_ONCE = 1
 """Maximum number of estimates that are made at once: each may decode parts of a file. Others wait."""
 
@@ -27,6 +29,8 @@ class EstimateRequest(RequestBody):
 
     path: str | None = Field(None, max_length=MAX_QUESTION_CHARACTERS)
     files: list[schemas.ClientFile] | None = Field(None, max_length=MAX_FILES)
+    more_files: int = Field(0, ge=0, le=MAX_MORE_FILES)
+    """Number of files beside `files`, which are taken to be like them."""
     options: schemas.RunOptions = schemas.RunOptions()
 
 
@@ -47,8 +51,9 @@ def estimates_router(app: Longview) -> APIRouter:
         def document() -> schemas.EstimateDocument:
             options = checked_options(wanted.options)
             if wanted.files is not None and wanted.path is None:
-                return schemas.EstimateDocument.of(estimates.of_files([_facts(file) for file in wanted.files], options))
-            if wanted.files is not None or not (wanted.path or "").strip():
+                facts = [_facts(file) for file in wanted.files]
+                return schemas.EstimateDocument.of(estimates.of_files(facts, options, more_files=wanted.more_files))
+            if wanted.files is not None or wanted.more_files or not (wanted.path or "").strip():
                 raise BadRequest("An estimate is for a path of this machine or for files, one of them.")
             return schemas.EstimateDocument.of(estimates.of_path(Path((wanted.path or "").strip()), options))
 

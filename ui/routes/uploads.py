@@ -77,6 +77,9 @@ def upload_routes(app: Longview, workers: Workers) -> APIRouter:
     uploads, completion = workers.part_uploads, UploadCompletion(app, workers)
     part_slots, check_slots = asyncio.Semaphore(MAX_PARTS_AT_ONCE), asyncio.Semaphore(MAX_CHECKS_AT_ONCE)
 
+    def upload_out(upload: UploadFiles) -> schemas.UploadOut:
+        return schemas.UploadOut.of(upload, UNFINISHED_KEPT_S, is_active=uploads.is_active(upload))
+
     @router.post("")
     async def begin(request: Request) -> Response:
         """Begin the upload of a file, or find the unfinished one of the same file."""
@@ -87,19 +90,19 @@ def upload_routes(app: Longview, workers: Workers) -> APIRouter:
             upload, is_new = await run_in_threadpool(
                 uploads.begin, new.name, new.size_bytes, new.modified_ms, new.fingerprint.lower()
             )
-            return _reply(await run_in_threadpool(_upload_out, upload), 201 if is_new else 200)
+            return _reply(await run_in_threadpool(upload_out, upload), 201 if is_new else 200)
 
         return await _unless_gone(respond)
 
     @router.get("")
     def unfinished() -> Response:
         """List the unfinished uploads."""
-        return _reply(schemas.UploadsDocument(uploads=[_upload_out(upload) for upload in uploads.unfinished()]))
+        return _reply(schemas.UploadsDocument(uploads=[upload_out(upload) for upload in uploads.unfinished()]))
 
     @router.get("/{upload_id}")
     def show(upload_id: UploadId) -> Response:
         """State what has arrived of an upload."""
-        return _reply(_upload_out(uploads.upload(upload_id)))
+        return _reply(upload_out(uploads.upload(upload_id)))
 
     @router.delete("/{upload_id}")
     def give_up(upload_id: UploadId) -> Response:
@@ -113,9 +116,10 @@ def upload_routes(app: Longview, workers: Workers) -> APIRouter:
 
         async def respond() -> Response:
             digest = _digest(request)
-            async with part_slots:
-                data = await _body(request, MAX_PART_BYTES)
-                await run_in_threadpool(uploads.store, upload_id, number, data, digest)
+            with uploads.in_use(upload_id):
+                async with part_slots:
+                    data = await _body(request, MAX_PART_BYTES)
+                    await run_in_threadpool(uploads.store, upload_id, number, data, digest)
             return Response(status_code=204)
 
         return await _unless_gone(respond)
@@ -128,8 +132,9 @@ def upload_routes(app: Longview, workers: Workers) -> APIRouter:
             document = await _document(request, Completion)
             _require_hex(document.sha256, "sha256")
             options = await run_in_threadpool(checked_options, document.options)
-            async with check_slots:
-                result = await run_in_threadpool(completion.complete, upload_id, options, document.sha256.lower())
+            with uploads.in_use(upload_id):
+                async with check_slots:
+                    result = await run_in_threadpool(completion.complete, upload_id, options, document.sha256.lower())
             return _reply(schemas.CompleteUploadDocument.of(result))
 
         return await _unless_gone(respond)
@@ -143,10 +148,6 @@ async def _unless_gone(respond: Callable[[], Awaitable[Response]]) -> Response:
         return await respond()
     except ClientDisconnect:
         return Response(status_code=CLOSED_REQUEST)
-
-
-def _upload_out(upload: UploadFiles) -> schemas.UploadOut:
-    return schemas.UploadOut.of(upload, UNFINISHED_KEPT_S)
 
 
 def _reply(document: BaseModel, status: int = 200) -> Response:

@@ -147,6 +147,6 @@ def read_job(db: sqlite3.Connection, job_id: int) -> QueuedJob:
 def job_from(row: sqlite3.Row) -> QueuedJob:
     """Return the job of a row."""
     names: Iterable[str] = row.keys()
-    values = {name: row[name] for name in names if name != "position"}
+    values: dict[str, Any] = {name: row[name] for name in names}
     options, settings = object_from(row["options"]), object_from(row["settings"])
     return QueuedJob(**values | {"path": Path(row["path"]), "options": options, "settings": settings})
