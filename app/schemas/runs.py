@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from longview.app.errors import BadRequest
+from longview.app.files.video_names import checked_title
 from longview.app.ingest.options import IndexOptions, RunSettings
 from longview.app.schemas.base import rounded
 from longview.app.schemas.plans import PlannedSourceOut

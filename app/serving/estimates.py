@@ -25,7 +25,7 @@ from longview.video.probing.probe import StreamInfo, VideoInfo
 MAX_PROBED, MAX_PROBING_S = 60, 6.0
 """Maximum number of files of a folder whose lengths are read, and maximum time for that, in seconds."""
 MAX_LISTING_S = 3.0
-"""Maximum time in which the files of a folder are listed, in seconds: while a person types a path, its beginning may be the disk."""
+"""Maximum time in which the files of a folder are listed, in seconds: the beginning of a typed path may be the whole disk."""
 HASH_BYTES = 20
 """Length of the content hash that a file gets which is not on this machine, in bytes."""
 TYPICAL_FPS = 25.0

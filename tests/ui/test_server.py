@@ -269,6 +269,7 @@ def test_number_of_waiting_requests_is_bounded(server: Server, client: Client, v
 def test_body_that_is_no_json_or_too_large_is_refused(server: Server) -> None:
     assert post_json(server, "/gradio_api/queue/join", "x" * (2 << 20))[0] == 413
     assert server.post("/gradio_api/queue/join", b"{" * 5000)[0] == 400
+    assert post_json(server, "/v1/jobs", {"path": "x" * (2 << 20)})[0] == 413
 
 
 def test_unplayable_upload_is_stored_and_gets_a_browser_copy(

@@ -66,7 +66,7 @@ class Queue extends HTMLElement {
   #draw() {
     const jobs = [...this.#jobs.values()].filter((job) => !ENDED.has(job.status));
     jobs.sort((a, b) => RANKS[a.status] - RANKS[b.status] || b.priority - a.priority || a.position - b.position || a.job_id - b.job_id);
-    const running = jobs.find((job) => job.status === 'running') ?? this.#preparations[0];
+    const running = jobs.find((job) => job.status === 'running') ?? this.#preparations.find((item) => item.reason === null);
     this.line.textContent = running ? progressText(running) : this.#lastEnded ? doneText(this.#lastEnded) : text('queue.idle');
     const said = running ? `${running.title}: ${text('queue.status.running')}` : this.#lastEnded ? doneText(this.#lastEnded) : '';
     if (this.announcement.textContent !== said) this.announcement.textContent = said;
@@ -84,12 +84,14 @@ class Queue extends HTMLElement {
   #drawEnded() {
     const jobs = [...this.#jobs.values()].filter((job) => ENDED.has(job.status));
     jobs.sort((a, b) => b.changed_at.localeCompare(a.changed_at) || b.job_id - a.job_id);
-    const key = jobs.map((job) => `${job.job_id} ${job.status}`).join();
+    const unmade = this.#preparations.filter((item) => item.reason !== null);
+    const key = [...jobs.map((job) => `${job.job_id} ${job.status}`), ...unmade.map((item) => item.title)].join();
     if (key === this.#endedKey) return;
     this.#endedKey = key;
-    this.ended.hidden = !jobs.length;
-    this.ended.firstChild.textContent = text('queue.ended', { count: jobs.length });
-    this.ended.lastChild.replaceChildren(...jobs.slice(0, MAX_ENDED).map((job) => {
+    this.ended.hidden = !jobs.length && !unmade.length;
+    this.ended.firstChild.textContent = text('queue.ended', { count: jobs.length + unmade.length });
+    const unmadeRows = unmade.map((item) => element('div', { role: 'listitem' }, element('b', { text: item.title }), ` ${text('queue.status.failed')} · ${item.reason}`));
+    this.ended.lastChild.replaceChildren(...unmadeRows, ...jobs.slice(0, MAX_ENDED).map((job) => {
       const title = job.video_id && job.status === 'done' ? element('a', { href: `/watch?video=${encodeURIComponent(job.video_id)}`, text: job.title }) : job.title;
       return element('div', { role: 'listitem' }, element('b', {}, title), ' ', [text(`queue.status.${job.status}`), job.reason].filter(Boolean).join(' · '));
     }));

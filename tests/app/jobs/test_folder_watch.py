@@ -83,6 +83,11 @@ def test_only_media_files_inside_of_the_folder_are_found(folder: Path, tmp_path:
     assert [path.relative_to(folder).as_posix() for path, _ in media_files(folder)] == ["FILM.MP4", "trip/sound.opus"]
 
 
+def test_listing_of_a_folder_ends_after_its_maximum_time(folder: Path) -> None:
+    with pytest.raises(BadRequest, match="more folders than can be read in 0 s"):
+        list(media_files(folder, max_s=0.0))
+
+
 def test_the_clock_of_a_disk_that_is_behind_makes_no_file_complete(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watch = FolderWatch([folder], rest_s=REST_S)
     watch.look()

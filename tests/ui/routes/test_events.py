@@ -51,6 +51,17 @@ def test_events_name_what_any_process_has_changed_and_a_page_resumes_behind_the_
     assert feed.first_position() < renamed.number
 
 
+def test_a_change_after_the_queue_was_read_for_somebody_else_is_not_lost(app: Longview, workers: Workers, tmp_path: Path) -> None:
+    feed = EventFeed(app, workers)
+    feed.after(0)
+    time.sleep(0.3)
+    workers.refresh()
+    Library(app.folder).queue.add(tmp_path / "a.mp4", title="a", options={}, settings={}, priority=0)
+    feed.after(0)
+    time.sleep(0.3)
+    assert [event.name for event in feed.after(0)].count("jobs") == 1
+
+
 def test_what_is_changed_before_the_first_look_is_news(app: Longview, workers: Workers) -> None:
     put(app.parts.library, 1, "One")
     feed = EventFeed(app, workers)

@@ -58,6 +58,7 @@ BAD_OPTIONS = [
     ({"speech_model": "../../models"}, "no speech model"),
     ({"speech_model": "x" * 5000}, "speech_model"),
     ({"precision": "decimal"}, "precision"),
+    ({"title": "a\u0000b\n\u001b[31m"}, "cannot be printed"),
     ({"audio_track": "../1"}, "not an audio track"),
     ({"screen_text_language": "a language"}, "not the code of a language"),
     ({"start_s": 5, "end_s": 2}, "must come after"),
