@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-QUICK_POLL_S, OPEN_POLL_S, IDLE_POLL_S = 0.01, 0.05, 0.25
+QUICK_POLL_S, OPEN_POLL_S, IDLE_POLL_S = 0.01, 0.1, 0.25
 """Intervals at which the queue is looked at, in seconds: after a request, while a page is open, and otherwise."""
 QUICK_S = 5.0
 """Time after a request, or after a page was last there, in which the queue is looked at quickly, in seconds."""
