@@ -7,10 +7,12 @@ failure.
 import re
 import wave
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from urllib.parse import urljoin
 
 from gradio_client import Client
+from PIL import Image
 from playwright.sync_api import APIResponse, Page, Route, expect
 
 from longview.core.timeline import Segment, Span
@@ -47,7 +49,16 @@ def test_answer_has_links_to_times_and_survives_a_reload(page: Page) -> None:
 def test_search_result_opens_the_video_at_its_moment(page: Page) -> None:
     open_page(page, "/search")
     page.get_by_label("Search what is shown, said and written").fill("yellow star")
+    held: list[Route] = []
+    page.route("**/thumbnail/**", lambda route: held.append(route))
     page.keyboard.press("Enter")
+    picture = page.locator(".moments img").first
+    picture.wait_for()
+    # A picture that is still being loaded is no dark box on a light page.
+    with Image.open(BytesIO(picture.screenshot())) as shot:
+        assert shot.convert("L").getextrema()[0] > 200
+    for route in held:
+        route.continue_()
     page.locator(".moments a").first.click()
     page.wait_for_function(f"document.querySelector('.player video') && Math.abs({PLAYER_TIME} - {EVENTS[1].start_s}) < 1")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from longview.core.processes import this_process
 from longview.indexing.sqlite.library import Library
 from tests.support.browser import needs_browser
 from tests.support.library_samples import sample_track
@@ -43,6 +44,13 @@ def page(browser: Browser, library: Library) -> Iterator[Page]:
 def test_jobs_of_selected_videos_are_paused_continued_and_cancelled(page: Page, library: Library) -> None:
     bar = page.locator(".bulk")
     page.get_by_label("Select Video 0").check()
+    # Its file is not there.
+    bar.get_by_role("button", name="Index again").click()
+    dialog = page.get_by_role("dialog")
+    for _ in range(2):
+        expect(dialog.locator(".cost")).to_contain_text("is no longer at")
+        dialog.get_by_role("button", name="Index again").click()
+    dialog.get_by_role("button", name="Cancel").click()
     expect(bar.get_by_role("button")).to_have_text(["Index again", "Remove", "Clear the selection"])
     for number in (1, 2):
         page.get_by_label(f"Select Video {number}").check()
@@ -74,6 +82,24 @@ def test_states_and_the_order_of_watching_are_offered_and_follow_what_happens(pa
     assert "sort=watched" in page.url
     library.set_position(video_id(2), 40.0)
     expect(page.locator("longview-library .card").first).to_contain_text("Video 2", timeout=5000)
+
+
+def test_a_job_is_moved_to_the_front_and_a_card_shows_the_share_of_its_source(page: Page, library: Library) -> None:
+    rows = page.locator("longview-queue .rows li")
+    page.locator("longview-queue .queue > summary").click()
+    expect(rows.locator("b")).to_have_text(["job of 3", "job of 1", "job of 2"])
+    rows.filter(has_text="job of 2").get_by_role("button", name="Run first").click()
+    expect(rows.locator("b")).to_have_text(["job of 3", "job of 2", "job of 1"])
+    # A job that this process runs: it has read all of one source, and a fifth of another.
+    library.tracks.begin(video_id(1), sample_track("speech", "incomplete", done_s=20.0))
+    job = next(job for job in library.queue.jobs() if job.video_id == video_id(1))
+    library.queue.claim(job.job_id, this_process())
+    state = page.locator(".card", has_text="Video 1").locator(".states")
+    for fraction, left_s, left in ((0.8, 600.0, "10 min"), (0.9, 300.0, "5 min")):
+        library.queue.report(
+            job.job_id, this_process(), stage="Speech", fraction=fraction, seconds_left=left_s, partial_results=1
+        )
+        expect(state).to_contain_text(f"Speech 20 %, {left} left")
 
 
 def test_a_position_moves_the_bar_of_its_card_and_leaves_the_rest(page: Page, library: Library) -> None:

@@ -1,15 +1,21 @@
 """The library page in a browser: what it finds, renames, removes and brings back, and what its address keeps."""
 
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
+from longview.core.processes import this_process
 from longview.indexing.sqlite.library import Library
+from longview.ui.routes.events import REPLAYED_S
 from tests.support.browser import needs_browser
 from tests.support.library_samples import put_captions, sample_entry, sample_events
 from tests.support.page_servers import Server, running_server
+from tests.support.routes import add_job, video_id
 
 pytestmark = needs_browser
 COUNT = 1000
@@ -21,9 +27,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("library")
     library = Library(folder)
     for number in range(COUNT):
-        video_id = f"{number:012x}"
         title = HOSTILE if number == COUNT - 1 else f"Video {number:04}"
-        put_captions(library, sample_entry(video_id, title), sample_events("a red circle"))
+        put_captions(library, sample_entry(video_id(number), title), sample_events("a red circle"))
     with running_server(folder) as server:
         yield server
 
@@ -54,6 +59,7 @@ def test_only_cards_in_view_are_in_the_document_and_the_last_one_is_reached(page
 
 
 def test_search_as_you_type_is_in_the_address_and_survives_reload_and_back(page: Page) -> None:
+    page.goto(f"{page.url}?__theme=dark")
     find = page.get_by_label("Find by title")
     find.press_sequentially("vidéo 004")
     expect(page.locator("longview-library .count")).to_have_text("11 videos")
@@ -64,14 +70,28 @@ def test_search_as_you_type_is_in_the_address_and_survives_reload_and_back(page:
     expect(page.locator("longview-library .card").first).to_contain_text("Video 0004")
     page.locator("longview-library .card", has_text="Video 0042").locator("a.title").click()
     page.wait_for_url("**/watch?video=*")
+    # What was chosen in the address stays on all pages.
+    assert "__theme=dark" in page.url
+    page.get_by_role("link", name="Library").click()
+    page.wait_for_url(re.compile(r":\d+/\?__theme=dark$"))
+    page.go_back()
     page.go_back()
     expect(page.locator("longview-library .count")).to_have_text("11 videos")
     page.get_by_label("Find by title").fill("nothing of that name")
     page.get_by_role("button", name="Show all videos").click()
     expect(page.locator("longview-library .count")).to_have_text(f"{COUNT:,} videos")
+    assert page.url.endswith("/?__theme=dark")
 
 
 def test_two_pages_agree_on_removal_undo_and_new_titles(page: Page, browser: Browser, server: Server) -> None:
+    library = Library(server.library)
+    # A tab that was opened in the background.
+    hidden = browser.new_page()
+    hidden.add_init_script("Object.defineProperty(document, 'hidden', { get: () => !window.isShown })")
+    hidden.goto(f"{server.url}/?query=video+0510")
+    expect(hidden.locator("longview-library .card")).to_contain_text("Video 0510")
+    library.rename(video_id(510), "Meanwhile: video 0510")
+    renamed_s = time.monotonic()
     other = browser.new_page()
     other.goto(f"{server.url}/?query=video+0500")
     expect(other.locator("longview-library .card")).to_have_count(1)
@@ -87,18 +107,71 @@ def test_two_pages_agree_on_removal_undo_and_new_titles(page: Page, browser: Bro
     menu.click()
     page.get_by_role("button", name="Rename").click()
     expect(other.locator("longview-library .card")).to_contain_text("Renamed: video 0500", timeout=3000)
+    # A title that no longer matches leaves the list.
+    library.rename(video_id(500), "Another title")
+    expect(other.locator("longview-library .card")).to_have_count(0, timeout=3000)
+    # A change that cannot be read at once is not forgotten.
+    other.route("**/v1/videos*", lambda route: route.abort())
+    with other.expect_event("requestfailed"):
+        library.rename(video_id(500), "Video 0500")
+    other.unroute("**/v1/videos*")
+    expect(other.locator("longview-library .card")).to_contain_text("Video 0500")
     other.close()
+    hidden.wait_for_timeout(1000 * max(0.0, renamed_s + REPLAYED_S + 0.5 - time.monotonic()))
+    hidden.evaluate("window.isShown = true; document.dispatchEvent(new Event('visibilitychange'))")
+    expect(hidden.locator("longview-library .card")).to_contain_text("Meanwhile: video 0510", timeout=3000)
+    hidden.close()
 
 
-def test_several_videos_are_removed_and_brought_back_at_once(page: Page, server: Server) -> None:
+def test_several_videos_are_removed_and_brought_back_at_once(page: Page) -> None:
     page.get_by_label("Find by title").fill("video 060")
     expect(page.locator("longview-library .count")).to_have_text("11 videos")
     for number in (1, 3, 5):
         page.get_by_label(f"Select Video 060{number}").check()
-    page.locator(".bulk").get_by_role("button", name="Remove").click()
+    bar = page.locator(".bulk")
+    expect(bar).to_contain_text("3 selected")
+    # What a query hides is no longer selected.
+    page.get_by_label("Find by title").fill("video 0601")
+    expect(bar).to_contain_text("1 selected")
+    page.get_by_label("Find by title").fill("video 060")
+    expect(page.locator("longview-library .count")).to_have_text("11 videos")
+    expect(bar).to_contain_text("1 selected")
+    for number in (3, 5):
+        page.get_by_label(f"Select Video 060{number}").check()
+    bar.get_by_role("button", name="Remove").click()
     expect(page.locator("longview-library .count")).to_have_text("8 videos")
     page.get_by_role("button", name="Undo").click()
     expect(page.locator("longview-library .count")).to_have_text("11 videos")
+
+
+def test_what_was_done_before_a_request_of_several_failed_can_be_undone(page: Page) -> None:
+    def answer(route: Route) -> None:
+        ids = route.request.post_data_json["video_ids"]
+        results = [{"video_id": one, "error": None, "job_id": None} for one in ids]
+        route.fulfill(json={"results": results}) if len(ids) == COUNT else route.fulfill(status=507, json={"detail": "No space."})
+
+    page.route("**/v1/videos/bulk", answer)
+    ids = [video_id(number) for number in range(COUNT + 1)]
+    done: Any = page.evaluate("async (ids) => (await import('/page/bulk.js')).bulk('remove', ids)", ids)
+    assert done == ids[:COUNT]
+    expect(page.get_by_role("status").filter(has_text="No space.")).to_be_visible()
+
+
+def test_a_library_that_cannot_be_read_is_not_shown_as_empty(page: Page) -> None:
+    cards, message = page.locator("longview-library .card"), page.locator("longview-library .message")
+    refused = {"status": 500, "json": {"detail": "The database is missing."}}
+    page.route("**/v1/videos?*", lambda route: route.fulfill(**refused))
+    page.get_by_label("Find by title").fill("video 0777")
+    expect(message).to_contain_text("The database is missing.")
+    assert cards.count() > 0
+    page.reload()
+    expect(message).to_contain_text("The database is missing.")
+    expect(page.get_by_text("Drop videos or sound here")).to_be_hidden()
+    expect(page.get_by_label("Find by title")).to_have_value("video 0777")
+    page.unroute("**/v1/videos?*")
+    message.get_by_role("button", name="Try again").click()
+    expect(page.locator("longview-library .count")).to_have_text("1 video")
+    expect(message).to_be_hidden()
 
 
 def test_the_library_fits_a_phone(page: Page) -> None:
@@ -108,20 +181,37 @@ def test_the_library_fits_a_phone(page: Page) -> None:
 
 
 def test_a_stopped_server_is_said_within_two_seconds_and_the_page_goes_on_by_itself(browser: Browser, tmp_path: Path) -> None:
-    put_captions(Library(tmp_path), sample_entry("a" * 12, "One"), sample_events("a red circle"))
+    library, entry = Library(tmp_path), sample_entry(video_id(1), "One")
+    put_captions(library, entry, sample_events("a red circle"))
+    # A job that this process runs.
+    job = add_job(library, 1, "speech")
+    library.queue.claim(job.job_id, this_process())
     with running_server(tmp_path) as server:
-        page = browser.new_page()
+        page, watching = browser.new_page(), browser.new_page()
         page.goto(server.url)
         expect(page.locator("longview-library .card")).to_have_count(1)
+        watching.goto(f"{server.url}/watch?video={entry.video_id}")
+        expect(watching.locator(".captions")).to_contain_text("a red circle")
+        library.queue.report(
+            job.job_id, this_process(), stage="Speech", fraction=0.5, seconds_left=60.0, partial_results=1
+        )  # fmt: skip
+        expect(watching.locator("longview-queue")).to_contain_text("50 %")
         port = server.url.rpartition(":")[2]
+    library.queue.cancel(job.job_id)
+    library.queue.end(job.job_id, this_process(), "cancelled")
     expect(page.get_by_role("alert")).to_contain_text("The server does not answer", timeout=2000)
-    Library(tmp_path).rename("a" * 12, "Renamed meanwhile")
+    library.rename(entry.video_id, "Renamed meanwhile")
     with running_server(tmp_path, "--port", port) as server:
         expect(page.get_by_role("alert")).to_have_count(0)
         expect(page.locator("longview-library .card")).to_contain_text("Renamed meanwhile")
-        Library(tmp_path).rename("a" * 12, "Two")
+        library.rename(entry.video_id, "Two")
         expect(page.locator("longview-library .card")).to_contain_text("Two")
-        page.close()
+        expect(watching.get_by_role("alert")).to_have_count(0)
+        # The page does not wait for a job whose end it has missed.
+        put_captions(library, entry, sample_events("a blue star"))
+        expect(watching.locator(".captions")).to_contain_text("a blue star")
+        for one in (page, watching):
+            one.close()
 
 
 def test_an_empty_library_has_one_next_action(browser: Browser, tmp_path: Path) -> None:

@@ -91,9 +91,16 @@ def test_chosen_files_are_shown_with_their_cost_and_sent_by_one_button(page: Pag
     chosen.get_by_role("button", name="Clear").click()
     expect(panel.get_by_label("Path of a file or folder")).to_be_visible()
     panel.get_by_text("Options", exact=True).click()
-    panel.get_by_label("Subtitles").uncheck()
-    panel.get_by_label("Speech", exact=True).uncheck()
+    boxes = [panel.get_by_label(name, exact=True) for name in ("Subtitles", "Speech", "Screen text")]
+    for box in boxes:
+        box.uncheck()
+    # The options are checked also before the browser has read the file.
+    page.evaluate("Object.defineProperty(HTMLMediaElement.prototype, 'src', { set() {} })")
     panel.locator("input[type=file][multiple]").first.set_input_files(videos / "other.mp4")
+    chosen.get_by_role("button", name="Add", exact=True).click()
+    expect(chosen.locator(".cost")).to_contain_text("No source is chosen")
+    expect(chosen.locator("li")).to_have_count(1)
+    boxes[-1].check()
     chosen.get_by_role("button", name="Add", exact=True).click()
     job = ended_job(page, server)
     assert job["title"] == "other.mp4" and job["options"]["sources"] == ["screen_text"]

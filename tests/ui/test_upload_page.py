@@ -5,6 +5,8 @@ import json
 import re
 import signal
 import urllib.request
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ PAGE_PART_BYTES = 1 << 20
 SERVE_SMALL_PARTS = f"""
 from longview.app.serving import part_uploads
 part_uploads.PART_BYTES = {PAGE_PART_BYTES}
+part_uploads.ACTIVE_S = 1.0
 from longview.app.__main__ import main
 main()
 """
@@ -157,9 +160,18 @@ def test_a_page_pauses_cancels_and_states_why_a_file_failed(browser: Browser, tm
         # The next file does not wait for the one that is paused.
         page.wait_for_function("() => window.uploader.items[1].state === 'failed'")
         assert "b.mp4 is not a video" in page.evaluate("() => window.uploader.items[1].sentence")
+        page.evaluate("() => window.uploader.forget(2)")
+        assert page.evaluate("() => window.uploader.items.length") == 1
         page.unroute("**/parts/3")
         page.evaluate("() => window.uploader.resume(1)")
         assert wait_for(page, "item.state === 'done' || item.state === 'failed'")["state"] == "done"
+        # Options that are refused can be corrected by choosing the file again.
+        refused = padded_video(tmp_path / "r.mp4", 20_000, seed=2)
+        page.set_input_files("#test-file", refused)
+        for sources, state in (("nothing", "failed"), ("speech", "done")):
+            page.evaluate(ADD.replace("speech", sources))
+            page.wait_for_function(f"() => window.uploader.items.at(-1).state === '{state}'")
+        assert page.evaluate("() => window.uploader.items.at(-1).job.options.sources") == ["speech"]
         page.route("**/parts/*", lambda route: None)
         other = padded_video(tmp_path / "c.mp4", SIZE_BYTES, seed=1)
         (other_id,) = add_files(page, other)["ids"]
@@ -215,7 +227,9 @@ def test_the_videos_of_a_dropped_folder_are_uploaded_and_other_files_counted(bro
 
 
 @needs_browser
-def test_an_upload_is_paused_continued_found_after_a_reload_and_discarded(browser: Browser, tmp_path: Path) -> None:
+def test_an_upload_is_paused_continued_found_after_a_reload_and_discarded_unless_another_page_sends_it(
+    browser: Browser, tmp_path: Path
+) -> None:
     video = padded_video(tmp_path / "talk <b>1.mp4", SIZE_BYTES)
     with running_server(tmp_path / "library", script=SERVE_SMALL_PARTS) as server:
         page = browser.new_page()
@@ -254,4 +268,25 @@ def test_an_upload_is_paused_continued_found_after_a_reload_and_discarded(browse
         page.locator("longview-library .picker.large").wait_for()
         expect(row).to_have_count(0)
         assert not list(unfinished_folder(tmp_path / "library").iterdir())
+        # Another page sends a file: this one sees it, and offers nothing until that page is closed.
+        content = padded_video(tmp_path / "other.mp4", 20_000, seed=3).read_bytes()
+        new = {"name": "other.mp4", "size_bytes": len(content), "modified_ms": 1}
+        upload = json.loads(server.post(UPLOADS, json.dumps(new).encode())[1])
+        part = f"{UPLOADS}/{upload['upload_id']}/parts/0"
+        headers = {CLIENT_HEADER: "1", "Content-Length": str(len(content))} | digest_header(content)
+        with closing(HTTPConnection("127.0.0.1", int(server.url.rpartition(":")[2]))) as connection:
+            connection.putrequest("PUT", part)
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            connection.endheaders(content[:100])
+            page.wait_for_timeout(1500)
+            page.reload()
+            expect(row).to_contain_text("another page is sending it")
+            expect(row.get_by_role("button")).to_have_count(0)
+        expect(row.get_by_role("button", name="Discard")).to_be_visible()
+        assert server.send(urllib.request.Request(server.url + part, content, headers, method="PUT"))[0] == 204
+        # What was resumed and completed meanwhile is not given up.
+        assert server.post(f"{UPLOADS}/{upload['upload_id']}/complete", b"")[0] == 200
+        row.get_by_role("button", name="Discard").click()
+        expect(row).to_have_count(0)
         page.close()

@@ -71,13 +71,18 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return padded_video(tmp_path_factory.mktemp("video") / "a.mp4", 3 * PART_BYTES + 5).read_bytes()
 
 
-def test_a_file_in_parts_becomes_a_job(web: Web, content: bytes) -> None:
+def test_a_file_in_parts_becomes_a_job(web: Web, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     upload_id = web.begin(content)
     for number, part in enumerate(parts_of(content, PART_BYTES)[:3]):
         assert web.put(upload_id, number, part, **digest_header(part)) == 204
     assert web.begin(content, status=200) == upload_id
     (listed,) = web.client.get(UPLOADS).json()["uploads"]
     assert listed["received"] == [[0, 2]] and listed["received_bytes"] == 3 * PART_BYTES and listed["status"] == "unfinished"
+    assert listed["is_active"]
+    with monkeypatch.context() as patch:
+        # Nothing has arrived for longer than between two parts.
+        patch.setattr(part_uploads, "ACTIVE_S", 0.0)
+        assert not web.client.get(f"{UPLOADS}/{upload_id}").json()["is_active"]
     reply = web.client.post(f"{UPLOADS}/{upload_id}/complete", json={})
     assert reply.status_code == 409 and reply.json()["code"] == "upload_incomplete"
     last = parts_of(content, PART_BYTES)[3]

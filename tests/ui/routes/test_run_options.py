@@ -171,6 +171,11 @@ def test_the_cost_of_a_folder_and_of_files_that_are_not_sent_is_rough(client: Te
     assert (two["files"], two["unknown_files"], two["duration_s"]) == (3, 1, 1200.0)
     talk = post(client, "estimates", files=[{"name": "talk.mp3", "size_bytes": 9, "duration_s": 600.0}])
     assert {source["source"]: source["action"] for source in talk["sources"]}["screen_text"] == "decline"
+    many = post(client, "estimates", files=[film, unread], more_files=8)
+    assert (many["files"], many["unknown_files"], many["duration_s"]) == (10, 1, 3000.0)
+    assert many["estimated_seconds"] > 4 * one["estimated_seconds"]
+    post(client, "estimates", 400, path=str(folder), more_files=8)
+    post(client, "estimates", 422, files=[film], more_files=-1)
     unknown = post(client, "estimates", files=[unread])
     assert unknown["estimated_seconds"] is None and unknown["unknown_files"] == 1
     for changes in ({"duration_s": -1}, {"duration_s": float("nan")}, {"width": 10**9}, {"path": "/etc/passwd"}, {"name": 1}):
