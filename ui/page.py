@@ -18,8 +18,14 @@ from longview.ui.watch_page import watch_page
 
 log = logging.getLogger(__name__)
 
-THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-"""A theme with system fonts: the default one would fetch its fonts from the internet."""
+THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
+    block_title_text_color="*primary_700",
+    block_label_text_color="*primary_700",
+    body_text_color_subdued="*neutral_500",
+    link_text_color_dark="*secondary_400",
+)
+"""A theme with system fonts: the default one would fetch its fonts from the internet. Its own colours of these texts have a
+contrast below 4.5."""
 QUEUE_RESTART_S = 0.2
 """Time after which the queue of requests is started again after an error, in seconds."""
 MAX_WAITING_REQUESTS = 64

@@ -2,9 +2,10 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CHROMIUM_ARGUMENTS = [
@@ -21,3 +22,12 @@ needs_browser = pytest.mark.skipif(
 )
 # The default of five seconds is too short while other tests use the same two cores.
 expect.set_options(timeout=60_000)
+
+
+def drop(page: Page, *paths: Path) -> None:
+    """Drop files or folders on a page, as a file manager does."""
+    devtools = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 50, "y": 200, "data": data})
+    devtools.detach()

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longview.core.timeline import Box, Event, Segment, Span, Word
-from longview.indexing.records.track import Provenance, Track, TrackStatus
+from longview.indexing.records.track import Provenance, Track, TrackStatus, video_id_of
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.library import Library
 from longview.indexing.text.terms import query_terms
+from longview.video.probing.content_hash import content_hash
 
 PROVENANCE = Provenance("demo@1", "1", {"patch_period_s": 1.0})
 
@@ -51,6 +52,14 @@ def put_captions(library: Library, entry: VideoEntry, events: Iterable[Event]) -
     track = sample_track("captions", uncovered=(Span(90, 100),))
     library.put_captions(entry.video_id, track, as_captions(found), summary=entry.summary, chapters=entry.chapters)
     return library.video(entry.video_id)
+
+
+def put_file(library: Library, path: Path, title: str) -> VideoEntry:
+    """Write a real file that browsers play with a caption; return it as the library has it."""
+    digest = content_hash(path)
+    entry = sample_entry(video_id_of(digest), title)
+    facts = entry.facts | {"size_bytes": path.stat().st_size, "browser_plays": True}
+    return put_captions(library, replace(entry, content_hash=digest, path=path, facts=facts), sample_events("a red circle"))
 
 
 def spoken(start_s: float, text: str, *, language: str = "en", word_s: float = 0.5) -> Segment:

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from longview.video.synthetic import render
 from tests.support.app_samples import TWICE
-from tests.support.browser import needs_browser
+from tests.support.browser import drop, needs_browser
 from tests.support.page_servers import Server, running_server
 from tests.support.shell import Shell
 
@@ -120,14 +120,6 @@ def test_videos_are_indexed_again_with_options(page: Page, server: Server, video
     dialog.get_by_label("Subtitles").uncheck()
     dialog.get_by_role("button", name="Index again").click()
     assert ended_job(page, server, 2)["options"] == {"sources": ["screen_text"]}
-
-
-def drop(page: Page, *paths: Path) -> None:
-    """Drop files on the page, as a file manager does."""
-    devtools = page.context.new_cdp_session(page)
-    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
-    for kind in ("dragEnter", "dragOver", "drop"):
-        devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 50, "y": 200, "data": data})
 
 
 def test_what_is_dropped_starts_at_once_unless_options_are_being_chosen(page: Page, server: Server, videos: Path) -> None:

@@ -16,7 +16,7 @@ from longview.app.serving.upload_files import unfinished_folder
 from longview.ui.access import CLIENT_HEADER
 from longview.ui.page_head import ASSETS
 from tests.support.app_samples import file_names
-from tests.support.browser import needs_browser
+from tests.support.browser import drop, needs_browser
 from tests.support.page_servers import Server, running_server
 from tests.support.shell import Shell
 from tests.support.uploaded_files import digest_header, padded_video, parts_of, stored_uploads
@@ -214,16 +214,56 @@ def test_the_videos_of_a_dropped_folder_are_uploaded_and_other_files_counted(bro
     with running_server(tmp_path / "library", script=SERVE_SMALL_PARTS) as server:
         page = open_page(browser, server)
         page.evaluate(DROP)
-        devtools = page.context.new_cdp_session(page)
-        data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
-        for kind in ("dragEnter", "dragOver", "drop"):
-            devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 50, "y": 200, "data": data})
+        drop(page, folder)
         page.wait_for_function("() => window.dropped")
         assert page.evaluate("() => window.dropped") == {"ids": [1, 2, 3], "skipped": 2}
         assert page.evaluate("() => window.uploader.items.map((item) => item.name)") == ["a.MP4", "b.mp4", "a.mp4"]
         page.wait_for_function("() => window.uploader.items.every((item) => item.state === 'done')")
         page.close()
     assert len(stored_uploads(tmp_path / "library")) == 3
+
+
+@needs_browser
+def test_an_upload_that_was_cut_three_times_continues_on_the_page_and_after_a_reload(browser: Browser, tmp_path: Path) -> None:
+    folder = tmp_path / "holiday"
+    folder.mkdir()
+    video = padded_video(folder / "long day.mp4", SIZE_BYTES)
+    last = SIZE_BYTES // PAGE_PART_BYTES
+    with running_server(tmp_path / "library", script=SERVE_SMALL_PARTS) as server:
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        page.on("dialog", lambda dialog: dialog.accept())
+        sent: list[int] = []
+
+        def cut(route: Route) -> None:
+            number = int(route.request.url.rpartition("/")[2])
+            sent.append(number)
+            if number in (1, 2, 4) and sent.count(number) == 1:
+                route.abort("connectionreset")
+            elif number != last:
+                route.continue_()
+
+        page.route("**/parts/*", cut)
+        page.goto(server.url)
+        page.get_by_text("Drop videos or sound here").wait_for()
+        drop(page, folder)
+        row = page.locator("longview-uploads li")
+        expect(row).to_contain_text("The connection is lost; this continues by itself when it is back.")
+        expect(row).to_contain_text("sent 99 %")
+        assert sorted(sent) == [0, 1, 1, 2, 2, 3, 4, 4, last]
+        page.reload()
+        expect(row).to_contain_text("99 % was sent; drop the same file again to continue")
+        page.unroute("**/parts/*")
+        page.on("request", lambda request: sent.append(int(request.url.rpartition("/")[2])) if "/parts/" in request.url else None)
+        sent.clear()
+        drop(page, video)
+        expect(row).to_have_count(0)
+        expect(page.locator("longview-queue .line")).to_have_text(re.compile(r"long day\.mp4: done\."))
+        expect(page.locator("longview-library .card")).to_contain_text("long day")
+        assert sent == [last]
+        page.close()
+    digest = hashlib.sha256(video.read_bytes()).hexdigest()
+    assert [hashlib.sha256(stored).hexdigest() for stored in stored_uploads(tmp_path / "library")] == [digest]
 
 
 @needs_browser

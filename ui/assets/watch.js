@@ -190,6 +190,8 @@ function longviewRenewTextTracks() {
   const video = document.querySelector('.player video');
   const rendered = document.querySelector('template.text-tracks');
   if (!video || !rendered || !video.getAttribute('src').startsWith(`/media/${rendered.dataset.video}#`)) return;
+  // The player stays after a new title, too.
+  document.querySelector('.player .facts .title').textContent = rendered.dataset.title;
   const modes = new Map();
   for (const element of [...video.querySelectorAll('track')]) {
     modes.set(element.getAttribute('src'), element.track.mode);
