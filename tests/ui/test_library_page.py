@@ -1,5 +1,6 @@
 """The library page in a browser: what it finds, renames, removes and brings back, and what its address keeps."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -146,7 +147,7 @@ def test_several_videos_are_removed_and_brought_back_at_once(page: Page) -> None
 
 def test_what_was_done_before_a_request_of_several_failed_can_be_undone(page: Page) -> None:
     def answer(route: Route) -> None:
-        ids = route.request.post_data_json["video_ids"]
+        ids = json.loads(route.request.post_data or "{}")["video_ids"]
         results = [{"video_id": one, "error": None, "job_id": None} for one in ids]
         route.fulfill(json={"results": results}) if len(ids) == COUNT else route.fulfill(status=507, json={"detail": "No space."})
 
