@@ -95,7 +95,7 @@ def test_a_job_is_moved_to_the_front_and_a_card_shows_the_share_of_its_source(pa
     job = next(job for job in library.queue.jobs() if job.video_id == video_id(1))
     library.queue.claim(job.job_id, this_process())
     state = page.locator(".card", has_text="Video 1").locator(".states")
-    for fraction, left_s, left in ((0.8, 600.0, "10 min"), (0.9, 300.0, "5 min")):
+    for fraction, left_s, left in ((0.7, 900.0, "15 min"), (0.8, 600.0, "10 min"), (0.9, 300.0, "5 min")):
         library.queue.report(
             job.job_id, this_process(), stage="Speech", fraction=fraction, seconds_left=left_s, partial_results=1
         )

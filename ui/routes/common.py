@@ -64,9 +64,9 @@ def require_entry(app: Longview, video_id: str) -> VideoEntry:
         except UnknownVideo:
             removed = next((video for video in app.removals.videos() if video.video_id == video_id), None)
             if removed is not None:
-                raise HTTPException(
-                    410, f"“{removed.title}” was removed; it can be brought back until {removed.undo_until}."
-                ) from None
+                text = f"“{removed.title}” was removed; it can be brought back until {removed.undo_until}."
+                # Browsers keep this status without end, also after the video was brought back.
+                raise HTTPException(410, text, {"Cache-Control": "no-store"}) from None
     raise HTTPException(404, "There is no video with this id.")
 
 

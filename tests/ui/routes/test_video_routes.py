@@ -93,6 +93,8 @@ def test_a_video_is_renamed_removed_and_brought_back_and_what_is_known_is_not_se
     assert client.delete(path).json()["removed"] is True
     gone = client.get(path)
     assert gone.status_code == 410 and "“Two” was removed; it can be brought back until" in gone.json()["detail"]
+    # A browser would keep it after the video was brought back.
+    assert gone.headers["cache-control"] == "no-store"
     assert client.post(f"{path}/undo-removal").json()["position_s"] == 12.5
     results = client.post("/v1/videos/bulk", json={"action": "remove", "video_ids": [video_id(7), video_id(1)]}).json()["results"]
     assert [result["error"] is None for result in results] == [False, True] and client.get(path).status_code == 410
