@@ -55,7 +55,12 @@ def _run(write: Callable[[], object], kill: Kill | None, report: int) -> NoRetur
     code, modules = 1, list[str]()
     try:
         gc.disable()
+        # The handler of pytest would not run while a library hangs.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(TIMEOUT_S)
+        if "torch" in sys.modules:
+            # The threads of OpenMP are not in a forked process, and waiting for them has no end.
+            sys.modules["torch"].set_num_threads(1)
         _kill_at_rename(kill, modules)
         write()
         os.write(report, json.dumps(modules).encode())
