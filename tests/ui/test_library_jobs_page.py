@@ -8,8 +8,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from longview.core.processes import this_process
 from longview.indexing.sqlite.library import Library
+from longview.indexing.sqlite.repair.copies import prepare_replacement, replace_database
 from tests.support.browser import needs_browser
-from tests.support.library_samples import sample_track
+from tests.support.library_samples import put_captions, sample_entry, sample_events, sample_track
 from tests.support.page_servers import running_server
 from tests.support.routes import add_job, put, video_id
 
@@ -100,6 +101,25 @@ def test_a_job_is_moved_to_the_front_and_a_card_shows_the_share_of_its_source(pa
             job.job_id, this_process(), stage="Speech", fraction=fraction, seconds_left=left_s, partial_results=1
         )
         expect(state).to_contain_text(f"Speech 20 %, {left} left")
+
+
+def test_a_watched_video_changes_although_the_end_of_its_job_was_missed(page: Page, library: Library, tmp_path: Path) -> None:
+    captions = page.locator(".captions")
+    page.locator(".card", has_text="Video 1").locator("a.title").click()
+    expect(captions).to_contain_text("a red circle")
+    # A job that this process runs.
+    job = next(job for job in library.queue.jobs() if job.video_id == video_id(1))
+    library.queue.claim(job.job_id, this_process())
+    library.queue.report(job.job_id, this_process(), stage="Speech", fraction=0.5, seconds_left=60.0, partial_results=1)
+    expect(page.locator("longview-queue")).to_contain_text("50 %")
+    # A back-up is restored, in which that job is not.
+    other = Library(tmp_path / "other")
+    put_captions(other, sample_entry(video_id(1), "Video 1"), sample_events("a green square"))
+    prepare_replacement(library.folder, other.folder)
+    replace_database(library.folder, other.folder)
+    expect(captions).to_contain_text("a green square")
+    put_captions(Library(library.folder), sample_entry(video_id(1), "Video 1"), sample_events("a blue star"))
+    expect(captions).to_contain_text("a blue star")
 
 
 def test_a_position_moves_the_bar_of_its_card_and_leaves_the_rest(page: Page, library: Library) -> None:
