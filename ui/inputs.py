@@ -20,6 +20,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
+from longview.ui.routes.common import PART_UPLOADS_ROUTE
+from longview.ui.uploads import UPLOAD_ROUTE
 from longview.video.probing.guard import MEDIA_SUFFIXES
 
 MAX_BODY_BYTES = 1 << 20
@@ -47,8 +49,8 @@ GRADIO_ROUTES = re.compile(
 """The routes of Gradio that the page and Gradio's client use. The others record, edit code, and forward requests."""
 UNUSED_PARAMETERS = frozenset({"deep_link", "view"})
 """Parameters of Gradio's page for what this one does not have: stored states."""
-UPLOAD_PATHS = re.compile(r"/gradio_api/upload/?$|/v1/uploads(?:/|$)")
-"""Routes that take files, which limit what they read."""
+UPLOAD_PREFIXES = (UPLOAD_ROUTE, PART_UPLOADS_ROUTE)
+"""Beginnings of the addresses of own routes that take files, which limit what they read themselves."""
 PAGE_NAMES = frozenset({"", "watch", "search"})
 """Values of the parameter by which Gradio names one of its pages."""
 
@@ -62,10 +64,10 @@ class CheckedInputs:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer 400 to 422. Of requests to other routes only the length is checked, but not of uploads."""
-        if scope["type"] != "http" or UPLOAD_PATHS.match(scope["path"]):
+        is_own = scope["type"] == "http" and any(pattern.fullmatch(scope["path"]) for pattern in self._own_paths)
+        if scope["type"] != "http" or is_own and scope["path"].startswith(UPLOAD_PREFIXES):
             await self._app(scope, receive, send)
             return
-        is_own = any(pattern.fullmatch(scope["path"]) for pattern in self._own_paths)
         try:
             body = await _body(receive) if scope["method"] not in ("GET", "HEAD", "OPTIONS") else None
             if not is_own:

@@ -270,6 +270,9 @@ def test_body_that_is_no_json_or_too_large_is_refused(server: Server) -> None:
     assert post_json(server, "/gradio_api/queue/join", "x" * (2 << 20))[0] == 413
     assert server.post("/gradio_api/queue/join", b"{" * 5000)[0] == 400
     assert post_json(server, "/v1/jobs", {"path": "x" * (2 << 20)})[0] == 413
+    # Only the own routes of uploads take more; other addresses below them are not there.
+    for path in ("/gradio_api/upload/", "/gradio_api/upload/x", "/v1/uploads/x/y/z"):
+        assert post_json(server, path, {})[0] == 404
 
 
 def test_unplayable_upload_is_stored_and_gets_a_browser_copy(

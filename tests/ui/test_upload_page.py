@@ -69,6 +69,14 @@ def open_page(browser: Browser, server: Server) -> Page:
     return page
 
 
+def new_page(browser: Browser) -> Page:
+    """Open a page that may be left in the middle of an upload."""
+    page = browser.new_page()
+    page.set_default_timeout(60_000)
+    page.on("dialog", lambda dialog: dialog.accept())
+    return page
+
+
 def add_files(page: Page, *paths: Path) -> Any:
     page.set_input_files("#test-file", paths)
     return page.evaluate(ADD)
@@ -230,9 +238,7 @@ def test_an_upload_that_was_cut_three_times_continues_on_the_page_and_after_a_re
     video = padded_video(folder / "long day.mp4", SIZE_BYTES)
     last = SIZE_BYTES // PAGE_PART_BYTES
     with running_server(tmp_path / "library", script=SERVE_SMALL_PARTS) as server:
-        page = browser.new_page()
-        page.set_default_timeout(60_000)
-        page.on("dialog", lambda dialog: dialog.accept())
+        page = new_page(browser)
         sent: list[int] = []
 
         def cut(route: Route) -> None:
@@ -272,9 +278,7 @@ def test_an_upload_is_paused_continued_found_after_a_reload_and_discarded_unless
 ) -> None:
     video = padded_video(tmp_path / "talk <b>1.mp4", SIZE_BYTES)
     with running_server(tmp_path / "library", script=SERVE_SMALL_PARTS) as server:
-        page = browser.new_page()
-        page.set_default_timeout(60_000)
-        page.on("dialog", lambda dialog: dialog.accept())
+        page = new_page(browser)
         held: list[Route] = []
 
         def hold(route: Route) -> None:

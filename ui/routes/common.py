@@ -18,6 +18,7 @@ from longview.indexing.records.track import VIDEO_ID
 from longview.indexing.records.video import VideoEntry
 
 PREFIX = "/v1"
+PART_UPLOADS_ROUTE = f"{PREFIX}/uploads"
 MAX_PARAMETER_CHARS = 200
 """Maximum length of a parameter of an address, in characters."""
 DATA_POLICY = "default-src 'none'"

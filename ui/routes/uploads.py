@@ -23,7 +23,7 @@ from longview.app.serving.part_uploads import UNFINISHED_KEPT_S
 from longview.app.serving.upload_completion import UploadCompletion
 from longview.app.serving.upload_files import MAX_PART_BYTES, UploadFiles
 from longview.app.serving.workers import Workers
-from longview.ui.routes.common import checked_options
+from longview.ui.routes.common import PART_UPLOADS_ROUTE, checked_options
 
 MAX_DOCUMENT_BYTES = 1 << 16
 """Maximum size of a JSON document, in bytes."""
@@ -73,7 +73,7 @@ Document = TypeVar("Document", bound=BaseModel)
 
 def upload_routes(app: Longview, workers: Workers) -> APIRouter:
     """Return the routes of uploads in parts."""
-    router = APIRouter(prefix="/v1/uploads")
+    router = APIRouter(prefix=PART_UPLOADS_ROUTE)
     uploads, completion = workers.part_uploads, UploadCompletion(app, workers)
     part_slots, check_slots = asyncio.Semaphore(MAX_PARTS_AT_ONCE), asyncio.Semaphore(MAX_CHECKS_AT_ONCE)
 
