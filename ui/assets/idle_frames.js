@@ -1,10 +1,10 @@
 // Fewer frames while nothing happens on the page.
 // Gradio's loading screen asks for the next frame for ever after it has gone (gradio 6.31, StatusTracker: its timer is stopped by a
-// change of its state, and not by its removal), which takes a twentieth of a core. So the frames of an idle page are half a second
+// change of its state, and not by its removal), which takes a twentieth of a core. So the frames of an idle page are a second
 // apart. Any input, and any change of the document, ends this at once. It is loaded before Gradio, which keeps the function.
 (() => {
   const IDLE_MS = 3000;
-  const PERIOD_MS = 500;
+  const PERIOD_MS = 1000;
   const EVENTS = ['pointermove', 'pointerdown', 'keydown', 'wheel', 'scroll', 'touchstart', 'focus', 'resize', 'dragover', 'popstate'];
   const request = window.requestAnimationFrame.bind(window);
   const cancel = window.cancelAnimationFrame.bind(window);

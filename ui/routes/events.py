@@ -23,7 +23,7 @@ from longview.indexing.records.job import QueuedJob
 from longview.ui.request_pace import RequestPace
 from longview.ui.routes.common import DATA_POLICY, MAX_PARAMETER_CHARS, PREFIX
 
-POLL_S = 0.25
+POLL_S = 0.4
 """Interval at which the changes are looked for while a page is open, in seconds."""
 LIBRARY_POLL_S = 0.75
 """Minimum time between two readings of what has changed in the library, in seconds: a job that commits often makes pages read no
