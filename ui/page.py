@@ -40,7 +40,7 @@ def build(app: Longview, workers: Workers) -> gr.Blocks:
         _shell(app)
         library_page(app, workers)
     with page.route("Watch", "/watch"):
-        _shell(app)
+        _shell(app, has_notice=False)
         watch_page(app, workers, page)
     with page.route("Search", "/search"):
         _shell(app)
@@ -52,10 +52,10 @@ def build(app: Longview, workers: Workers) -> gr.Blocks:
     return page
 
 
-def _shell(app: Longview) -> None:
-    """Build what is above the content of every page: the notice, and the queue."""
+def _shell(app: Longview, *, has_notice: bool = True) -> None:
+    """Build what is above the content of a page: the notice, and the queue. The place beside a player is for the video."""
     gr.Navbar(main_page_name="Library")
-    if app.notice:
+    if has_notice and app.notice:
         gr.HTML(render.notice(app.notice), elem_id="longview-notice")
     gr.HTML("<longview-uploads></longview-uploads><longview-queue></longview-queue>", elem_id="longview-shell")
 

@@ -18,15 +18,23 @@ FIRST_SCRIPT = "idle_frames.js"
 HEAD = b"<head>"
 
 
-def page_head() -> str:
-    """Return the elements that the browser gets first."""
-    modules = sorted(path.name for path in ASSETS.glob("*.js") if path.name != FIRST_SCRIPT)
+WATCH = "watch"
+"""The folder of the scripts of the page of that name, which the others do not load."""
+
+
+def page_head(path: str) -> str:
+    """Return the elements that the browser gets first on the page with a path."""
+    modules = sorted(script.name for script in ASSETS.glob("*.js") if script.name != FIRST_SCRIPT)
+    styles = ["components.css"]
+    if path == f"/{WATCH}":
+        modules += sorted(f"{WATCH}/{script.name}" for script in (ASSETS / WATCH).glob("*.js"))
+        styles.append(f"{WATCH}/watch.css")
     return "".join(
         (
             f'<script src="{ASSETS_ROUTE}/{FIRST_SCRIPT}"></script>',
             f'<meta name="longview-suffixes" content="{" ".join(MEDIA_SUFFIXES)}">',
             *(f'<link rel="modulepreload" href="{ASSETS_ROUTE}/{name}">' for name in modules),
-            f'<link rel="preload" as="style" href="{ASSETS_ROUTE}/components.css">',
+            *(f'<link rel="preload" as="style" href="{ASSETS_ROUTE}/{name}">' for name in styles),
             f'<script type="module" src="{ASSETS_ROUTE}/main.js"></script>',
         )
     )
@@ -46,7 +54,7 @@ class PageHead:
     """Puts `page_head` at the beginning of the head of each page."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app, self._elements = app, page_head().encode()
+        self._app, self._elements = app, {path: page_head(path).encode() for path in PAGES}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on; extend the document of a page."""
@@ -68,7 +76,7 @@ class PageHead:
             headers = MutableHeaders(scope=start)
             is_page = "text/html" in headers.get("content-type", "") and "content-encoding" not in headers
             if is_page:
-                body = body.replace(HEAD, HEAD + self._elements, 1)
+                body = body.replace(HEAD, HEAD + self._elements[scope["path"]], 1)
                 headers["content-length"] = str(len(body))
             await send(start)
             await send({"type": "http.response.body", "body": body})

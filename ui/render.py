@@ -1,7 +1,6 @@
 """Render dataclasses as HTML with the templates beside this module, which escape every value."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +8,16 @@ import jinja2
 from markupsafe import Markup, escape
 
 from longview.app.jobs.text import detail_text, job_title, state_text
-from longview.app.qa.chapters import Chapters
 from longview.app.qa.retriever import SearchResults
 from longview.app.runtime.caption_offer import CaptionOffer
 from longview.app.serving.preparations import Preparation
-from longview.app.text.contents import NO_EVENTS, contents_text
 from longview.core.progress import ProgressReport
-from longview.core.sources import SOURCES, source_label, traits_of
+from longview.core.sources import SOURCES, source_label
 from longview.core.time_format import format_time
-from longview.core.timeline import Segment, Span
-from longview.indexing.exports import FORMATS
+from longview.core.timeline import Span
 from longview.indexing.records.job import QueuedJob
-from longview.indexing.records.provenance_text import describe_maker
-from longview.indexing.records.track import Track, TrackVersion
-from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.search import Evidence
-from longview.indexing.sqlite.tracks.removals import RemovedVideo
 
-NOTHING_SEARCHABLE = (
-    "Nothing to search or ask about yet. Add subtitles with longview subtitles, or captions with another --model."
-)
-"""Text below the tracks of a video in which no source found anything."""
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -48,48 +36,14 @@ def _render(name: str, **values: Any) -> str:
     return _TEMPLATES.get_template(f"{name}.html").render(values)
 
 
-def _in_order(entry: VideoEntry) -> VideoEntry:
-    return replace(entry, tracks=tuple(sorted(entry.tracks, key=lambda track: traits_of(track.source).display_rank)))
-
-
 def notice(text: str) -> str:
     """Render the banner with the limits of the checkpoint. What is between backticks is a command."""
     return _render("notice", parts=text.split("`"))
 
 
-def player(entry: VideoEntry | None, *, ready: bool, start_s: float = 0.0) -> str:
-    """Render the video element with the captions as its text track, or the reason why there is none."""
-    return _render("player", entry=entry and _in_order(entry), ready=ready, start_s=start_s)
-
-
-def has_video(rendered_player: str | None, entry: VideoEntry) -> bool:
-    """Whether a rendered player has the video element of a video, so that the user may be watching it."""
-    return f'src="/media/{entry.video_id}#' in (rendered_player or "")
-
-
 def failure(text: str) -> str:
     """Render one sentence in place of something that cannot be shown."""
     return _render("failure", text=text)
-
-
-def missing_video(removed: RemovedVideo | None) -> str:
-    """Render that a video is not in the library. `removed`: it, if it was removed lately and can be brought back."""
-    return _render("missing_video", removed=removed)
-
-
-def tracks(entry: VideoEntry, segments: Mapping[str, Sequence[Segment]], *, is_running: bool = False) -> str:
-    """Render the tracks of a video, each as a table whose rows seek the player, and as text tracks for the player.
-
-    `segments`: those of each source. `is_running`: whether a job is indexing the video now.
-    """
-    return _render(
-        "tracks",
-        entry=_in_order(entry),
-        segments=segments,
-        is_running=is_running,
-        no_events=NO_EVENTS,
-        no_words=NOTHING_SEARCHABLE,
-    )
 
 
 def highlight(evidence: Evidence) -> Markup:
@@ -99,30 +53,6 @@ def highlight(evidence: Evidence) -> Markup:
         parts += [escape(text[position:start]), Markup("<mark>"), escape(text[start:end]), Markup("</mark>")]
         position = end
     return Markup("").join([*parts, escape(text[position:])])
-
-
-def track_title(track: Track) -> str:
-    """Return the name of a track with its size and languages."""
-    count = f" · {track.segment_count}" if track.segment_count else ""
-    languages = f" · {', '.join(track.languages)}" if track.languages else ""
-    return f"{source_label(track.source).capitalize()}{count}{languages}"
-
-
-def summary(entry: VideoEntry, chapters: Chapters) -> str:
-    """Render the summary of a video and its chapters, which seek the player."""
-    return _render("summary", entry=entry, chapters=chapters) if chapters.events else ""
-
-
-def exports(entry: VideoEntry | None) -> str:
-    """Render one link per track and format; nothing for a video without segments."""
-    return _render("exports", entry=_in_order(entry), formats=FORMATS) if entry and entry.has_segments else ""
-
-
-def provenance(versions: Sequence[TrackVersion]) -> str:
-    """Render what made the tracks of a video, with the exports of earlier ones; nothing for a video without segments."""
-    has_segments = any(version.track.segment_count for version in versions)
-    in_order = sorted(versions, key=lambda version: traits_of(version.track.source).display_rank)
-    return _render("made_by", versions=in_order, formats=FORMATS) if has_segments else ""
 
 
 def caption_offer(offer: CaptionOffer | None) -> str:
@@ -168,10 +98,7 @@ _TEMPLATES.filters |= {
     "seconds": "{:.3f}".format,
     "percent": "{:.0%}".format,
     "highlight": highlight,
-    "track_title": track_title,
     "label": source_label,
-    "contents": contents_text,
-    "provenance": describe_maker,
     "job_state": state_text,
     "job_detail": detail_text,
     "job_title": job_title,

@@ -27,6 +27,7 @@ from longview.ui.routes.common import MAX_PARAMETER_CHARS, VideoId, require_entr
 from longview.ui.routes.estimates import estimates_router
 from longview.ui.routes.events import events_router
 from longview.ui.routes.jobs import jobs_router
+from longview.ui.routes.media import media_router
 from longview.ui.routes.pictures import pictures_router
 from longview.ui.routes.tracks import tracks_router
 from longview.ui.routes.uploads import upload_routes
@@ -118,6 +119,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
 
     routers = (
         videos_router(app, workers),
+        media_router(app, workers),
         pictures_router(app),
         tracks_router(app),
         jobs_router(workers),

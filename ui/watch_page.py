@@ -1,4 +1,4 @@
-"""The page of one video: its player, tracks, chapters, exports and questions."""
+"""The page of one video. Own components draw the player and the panels (`assets/watch/`), and Gradio the chat."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -14,7 +14,6 @@ from longview.app.service import Longview
 from longview.app.serving.sample import newest_video
 from longview.app.serving.workers import Workers
 from longview.app.text.counts import count_text
-from longview.core.timeline import Segment
 from longview.indexing.errors import LibraryUnusable, NothingCleared
 from longview.indexing.records.video import VideoEntry
 from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
@@ -31,63 +30,61 @@ MAX_FOLLOWERS = 8
 further questions wait in the queue, because one is answered at a time."""
 ANSWER_POLL_S = 0.1
 """Interval at which a page looks whether an answer has come further, in seconds."""
-MAX_START_S = 365 * 24 * 3600.0
-"""Maximum time at which the player begins, in seconds: a year, which no video lasts."""
 MAX_ID_CHARACTERS = 200
 """Maximum length of what may be sent as the id of a video, in characters."""
 
 
 def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
     """Build the page inside of a route of Gradio's blocks, `page`."""
-    # Scripts of the page set it and click the buttons.
+    # Scripts of the page click the buttons.
     selected_video = gr.Textbox(visible="hidden", elem_id="longview-video", label="Video", max_length=MAX_ID_CHARACTERS)
-    jobs_ended = gr.Button(visible="hidden", elem_id="longview-jobs-ended")
-    segments_added = gr.Button(visible="hidden", elem_id="longview-segments-added")
+    video_changed = gr.Button(visible="hidden", elem_id="longview-video-changed")
     conversation_changed = gr.Button(visible="hidden", elem_id="longview-conversation-changed")
-    with gr.Row():
-        with gr.Column(scale=3):
-            player = gr.HTML()
+    with gr.Row(elem_id="longview-workplace"):
+        with gr.Column(scale=3, elem_id="longview-main"):
+            gr.HTML("<longview-watch></longview-watch>", elem_id="longview-watch")
             offer = gr.HTML()
             caption_again = gr.Button("Caption again", visible=False, size="sm", elem_classes="caption-again")
-            summary = gr.HTML()
-            tracks = gr.HTML(label="Captions, speech and subtitles")
-            exports = gr.HTML()
-            provenance = gr.HTML()
-        with gr.Column(scale=2):
-            chat = gr.Chatbot(
-                label="Questions",
-                height=420,
-                feedback_options=None,
-                buttons=[],
-                allow_tags=False,
-                placeholder=f"{PLACEHOLDER}.",
+        with gr.Column(scale=2, elem_id="longview-side"):
+            gr.HTML("<longview-panels></longview-panels>", elem_id="longview-panels")
+            with gr.Column(elem_id="longview-chat"):
+                chat = gr.Chatbot(
+                    label="Questions",
+                    show_label=False,
+                    height="100%",
+                    min_height=120,
+                    feedback_options=None,
+                    buttons=[],
+                    allow_tags=False,
+                    placeholder=f"{PLACEHOLDER}.",
+                )
+                undo_button = gr.Button(UNDO_CLEAR, visible=False, size="sm")
+                examples = gr.Dataset(label="Examples", components=["textbox"], samples=[], visible=False)
+            question = gr.Textbox(
+                label="Question",
+                show_label=False,
+                placeholder=PLACEHOLDER,
+                submit_btn=True,
+                max_length=MAX_QUESTION_CHARACTERS,
+                elem_id="longview-question",
             )
-            question = gr.Textbox(label="Question", placeholder=PLACEHOLDER, submit_btn=True, max_length=MAX_QUESTION_CHARACTERS)
-            undo_button = gr.Button(UNDO_CLEAR, visible=False, size="sm")
-            examples = gr.Dataset(label="Examples", components=["textbox"], samples=[], visible=False)
-    view = [player, summary, tracks, exports, provenance, offer, caption_again, question, examples, undo_button, chat]
+    view = [offer, caption_again, question, examples, undo_button, chat]
+    parts = view[:4]
 
-    def or_failure(render_updates: Callable[[], list[Any]]) -> list[Any]:
-        """Return the updates of the view; if the library cannot be read, the error in place of the player."""
+    def or_failure(render_updates: Callable[[], list[Any]], count: int) -> list[Any]:
+        """Return the updates; if the library cannot be read, the error in place of the offer."""
         try:
             return render_updates()
         except LibraryUnusable as error:
-            return [render.failure(str(error)), *[gr.skip()] * (len(view) - 1)]
+            return [render.failure(str(error)), *[gr.skip()] * (count - 1)]
 
     @reports_errors
     def on_load(request: gr.Request) -> list[Any]:
         wanted_id = request.query_params.get("video")
-
-        def render_updates() -> list[Any]:
-            entry = find_entry(app, wanted_id) if wanted_id else newest_video(app.videos())
-            if wanted_id and entry is None:
-                return missing_view(app, workers, wanted_id)
-            return video_view(app, workers, entry, _start_s(request))
-
         entry = None
         with suppress(LibraryUnusable):
             entry = find_entry(app, wanted_id) if wanted_id else newest_video(app.videos())
-        return [entry.video_id if entry else wanted_id or "", *or_failure(render_updates)]
+        return [entry.video_id if entry else wanted_id or "", *or_failure(lambda: video_view(app, workers, entry), len(view))]
 
     @reports_errors
     def on_select(video_id: str | None) -> list[Any]:
@@ -97,27 +94,12 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
         return video_view(app, workers, entry)
 
     @reports_errors
-    def on_jobs_ended(video_id: str | None, rendered_player: str | None) -> list[Any]:
-        def render_updates() -> list[Any]:
-            # The first video of the library is opened as soon as there is something to see.
-            entry = find_entry(app, video_id) if video_id else newest_video(app.videos())
-            if entry is None:
-                return [gr.skip(), *(missing_view(app, workers, video_id) if video_id else [gr.skip()] * len(view))]
-            return [entry.video_id, *indexed_view(app, workers, entry, rendered_player)]
-
-        try:
-            return render_updates()
-        except LibraryUnusable as error:
-            return [gr.skip(), render.failure(str(error)), *[gr.skip()] * (len(view) - 1)]
-
-    @reports_errors
-    def on_segments_added(video_id: str | None) -> list[Any]:
+    def on_video_changed(video_id: str | None) -> list[Any]:
         def render_updates() -> list[Any]:
             entry = find_entry(app, video_id)
-            is_affected = entry is not None and workers.is_indexing(entry.video_id)
-            return tracks_view(app, workers, entry) if entry and is_affected else [gr.skip()] * len(view)
+            return [gr.skip()] * len(parts) if entry is None else _parts_view(app, workers, entry)
 
-        return or_failure(render_updates)
+        return or_failure(render_updates, len(parts))
 
     @reports_errors
     async def on_ask(video_id: str | None, text: str) -> AsyncIterator[tuple[Any, Any, Any]]:
@@ -218,16 +200,12 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
         return str(event.value[0])
 
     page.load(on_load, None, [selected_video, *view], api_visibility="private", queue=False).then(
-        None, selected_video, None, js="id => longviewOpened(id)"
+        None, None, None, js="() => longviewOpened()"
     )
     # For clients of the API: the page itself is loaded with another address.
     selected_video.input(on_select, selected_video, view, api_name="open", queue=False)
     private: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
-    ending = jobs_ended.click(on_jobs_ended, [selected_video, player], [selected_video, *view], queue=False, **private)
-    adding = segments_added.click(on_segments_added, selected_video, view, queue=False, **private)
-    for rendering in (ending, adding):
-        rendering.then(None, None, None, js="() => longviewRestoreSections()")
-    ending.then(None, selected_video, None, js="id => longviewNamed(id)")
+    video_changed.click(on_video_changed, selected_video, parts, queue=False, **private)
     caption_again.click(on_caption_again, selected_video, [offer, caption_again], api_name="caption_again", queue=False)
     examples.select(on_example, None, question, api_visibility="private", queue=False)
     chat_components = [question, chat, undo_button]
@@ -253,15 +231,6 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
     # Gradio's own `cancels` ends what runs when the handler is done, so also a question that was asked in the meantime.
     chat.clear(on_clear, selected_video, chat_components, api_name="clear", queue=False)
     undo_button.click(on_undo_clear, selected_video, chat_components, api_name="undo_clear", queue=False)
-
-
-def _start_s(request: gr.Request) -> float:
-    """Return the time at which the player begins, in seconds."""
-    try:
-        time_s = float(request.query_params.get("t", 0))
-    except ValueError:
-        return 0.0
-    return time_s if 0.0 <= time_s <= MAX_START_S else 0.0
 
 
 def known_entry(app: Longview, video_id: str | None) -> VideoEntry | None:
@@ -290,70 +259,21 @@ def find_entry(app: Longview, video_id: str | None) -> VideoEntry | None:
         return None
 
 
-def missing_view(app: Longview, workers: Workers, video_id: str) -> list[Any]:
-    """Render that a video is not in the library; one that was removed lately can be brought back."""
-    removed = next((video for video in app.removals.videos() if video.video_id == video_id), None)
-    return [render.missing_video(removed), *video_view(app, workers, None)[1:]]
-
-
-def video_view(app: Longview, workers: Workers, entry: VideoEntry | None, start_s: float = 0.0) -> list[Any]:
-    """Render a video as the components of the page show it."""
+def video_view(app: Longview, workers: Workers, entry: VideoEntry | None) -> list[Any]:
+    """Render what Gradio shows of a video: the offer to caption it again, its questions and its conversation."""
     if entry is None:
-        return [
-            render.player(None, ready=False),
-            *[""] * 5,
-            gr.update(visible=False),
-            *_example_updates(()),
-            gr.update(visible=False),
-            [],
-        ]
-    try:
-        is_ready = app.browser_copy(entry) is not None
-        player = render.player(entry, ready=is_ready, start_s=start_s)
-        if not is_ready:
-            workers.prepare_for_browser(entry)
-    except EXPECTED_ERRORS as error:
-        player = render.failure(str(error))
+        return ["", gr.update(visible=False), *_example_updates(()), gr.update(visible=False), []]
     return [
-        player,
-        *_view_without_player(app, workers, entry),
+        *_parts_view(app, workers, entry),
         _undo_update(app, entry),
         markdown.history(app.conversations.answers(entry)),
     ]
 
 
-def indexed_view(app: Longview, workers: Workers, entry: VideoEntry, rendered_player: str | None) -> list[Any]:
-    """Render a video whose job has ended. A player that has the video stays, because it may be playing, and so does the chat."""
-    if not render.has_video(rendered_player, entry):
-        return video_view(app, workers, entry)
-    return [gr.skip(), *_view_without_player(app, workers, entry), gr.skip(), gr.skip()]
-
-
-def tracks_view(app: Longview, workers: Workers, entry: VideoEntry) -> list[Any]:
-    """Render tracks and exports of a video, and leave the rest of `video_view` as it is, because the video may be playing."""
-    html = _tracks_and_exports(app, workers, entry, _segments(app, entry))
-    return [gr.skip(), gr.skip(), *html, *_offer_updates(app, workers, entry), *[gr.skip()] * 4]
-
-
-def _view_without_player(app: Longview, workers: Workers, entry: VideoEntry) -> list[Any]:
-    """Render summary, tracks, exports, the offer to caption again and example questions of a video."""
-    segments = _segments(app, entry)
-    return [
-        render.summary(entry, app.chapters(entry)),
-        *_tracks_and_exports(app, workers, entry, segments),
-        *_offer_updates(app, workers, entry),
-        *_example_updates(examples_for(entry.duration_s, segments).questions),
-    ]
-
-
-def _segments(app: Longview, entry: VideoEntry) -> dict[str, Sequence[Segment]]:
-    return {track.source: app.segments(entry, track.source) for track in entry.tracks}
-
-
-def _tracks_and_exports(app: Longview, workers: Workers, entry: VideoEntry, segments: dict[str, Sequence[Segment]]) -> list[str]:
-    is_running = workers.is_indexing(entry.video_id)
-    tracks = render.tracks(entry, segments, is_running=is_running)
-    return [tracks, render.exports(entry), render.provenance(app.versions(entry))]
+def _parts_view(app: Longview, workers: Workers, entry: VideoEntry) -> list[Any]:
+    """Render what changes with the tracks of a video: the offer to caption it again, and questions that fit."""
+    segments = {track.source: app.segments(entry, track.source) for track in entry.tracks}
+    return [*_offer_updates(app, workers, entry), *_example_updates(examples_for(entry.duration_s, segments).questions)]
 
 
 def _offer_updates(app: Longview, workers: Workers, entry: VideoEntry) -> list[Any]:

@@ -83,7 +83,6 @@ def info(context: Context, video: ExistingVideo) -> None:
         is_outdated=context.app.is_outdated(entry),
         sizes=size,
         job=job,
-        facts=dict(entry.facts),
         chapters=chapters,
         questions=questions,
         next=list(steps),

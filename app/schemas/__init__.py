@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         ChapterOut,
         ChaptersDocument,
         EventOut,
+        MediaDocument,
         SegmentOut,
         SpriteDocument,
         SubtitlesDocument,
@@ -142,6 +143,7 @@ __all__ = [
     "SourceOut",
     "SourceStateOut",
     "SpanOut",
+    "MediaDocument",
     "SpriteDocument",
     "SubtitlesDocument",
     "TrackOut",
@@ -192,8 +194,8 @@ __getattr__ = lazy_names(
             "ClientFile", "EstimateDocument", "RunChoicesDocument", "RunOptions", "ServerSettingsOut",
         ),
         "longview.app.schemas.tracks": (
-            "CaptionDocument", "ChapterOut", "ChaptersDocument", "EventOut", "SegmentOut", "SpriteDocument", "SubtitlesDocument",
-            "TranscriptDocument", "VersionOut", "VersionsDocument", "WordOut",
+            "CaptionDocument", "ChapterOut", "ChaptersDocument", "EventOut", "MediaDocument", "SegmentOut", "SpriteDocument",
+            "SubtitlesDocument", "TranscriptDocument", "VersionOut", "VersionsDocument", "WordOut",
         ),
         "longview.app.schemas.uploads": (
             "CompleteUploadDocument", "UploadOut", "UploadsDocument",

@@ -222,6 +222,8 @@ class VideoOut(BaseModel):
     """When that was, ISO 8601, UTC; empty if nobody has begun."""
     has_pictures: bool = True
     """Whether the file has pictures, and not only sound."""
+    facts: dict[str, Any] = {}
+    """Width, height, frames per second, codec and container of the file, and whether it has sound."""
 
     @classmethod
     def of(
@@ -248,6 +250,7 @@ class VideoOut(BaseModel):
             position_s=round(entry.position_s, 3),
             watched_at=entry.watched_at,
             has_pictures=entry.has_frames,
+            facts=dict(entry.facts),
             **{"added_at": entry.added_at} | fields,
         )
 
@@ -257,8 +260,6 @@ class InfoDocument(VideoOut):
 
     added_at: str
     """ISO 8601, UTC."""
-    facts: dict[str, Any]
-    """Width, height, frames per second, codec and container of the file, and whether it has sound."""
     chapters: int | None
     """Number of chapters; null if they cannot be found now."""
     questions: int

@@ -1,12 +1,13 @@
 """The documents of the commands that print or add tracks: captions, chapters, words."""
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel
 
 from longview.app.schemas.base import BoxOut, ProvenanceOut, SpanOut
 from longview.app.schemas.indexing import TrackOut
 from longview.core.timeline import Segment
+from longview.indexing.records.provenance_text import describe_maker
 
 if TYPE_CHECKING:
     from longview.app.qa.chapters import Chapters
@@ -65,6 +66,17 @@ class ChaptersDocument(BaseModel):
             provenance=ProvenanceOut.of(track.provenance) if track else None,
             notice=notice,
         )
+
+
+class MediaDocument(BaseModel):
+    """What a browser can play of a video."""
+
+    video_id: str
+    state: Literal["ready", "preparing", "unavailable"]
+    """`preparing`: a copy that browsers play is being made."""
+    reason: str
+    """Why there is nothing to play; empty if there is, or while it is being made."""
+    has_pictures: bool
 
 
 class SpriteDocument(BaseModel):
@@ -137,6 +149,8 @@ class VersionOut(BaseModel):
     indexed: SpanOut
     """The part that was requested."""
     provenance: ProvenanceOut
+    maker: str
+    """What made it, in words."""
     made_at: str
     replaced_at: str | None
     summary: str
@@ -156,6 +170,7 @@ class VersionOut(BaseModel):
             languages=list(track.languages),
             indexed=SpanOut.of(track.span),
             provenance=ProvenanceOut.of(track.provenance),
+            maker=describe_maker(track),
             made_at=track.updated_at,
             replaced_at=version.replaced_at or None,
             summary=version.summary,

@@ -1,16 +1,16 @@
 // Requests to the routes of the server. Each failure is an Error with one sentence for the user.
 import { text } from './strings.js';
 
-async function request(method, path, body) {
+async function request(method, path, body, type = 'application/json') {
   let reply;
   try {
-    const headers = { 'X-Longview-Client': '1', ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) };
-    reply = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+    const headers = { 'X-Longview-Client': '1', ...(body === undefined ? {} : { 'Content-Type': type }) };
+    reply = await fetch(path, { method, headers, body: body === undefined || body instanceof Blob ? body : JSON.stringify(body), keepalive: method === 'PATCH' });
   } catch {
     throw new Error(text('server.error'));
   }
-  const type = reply.headers.get('Content-Type') ?? '';
-  const document = type.includes('json') ? await reply.json().catch(() => null) : null;
+  const kind = reply.headers.get('Content-Type') ?? '';
+  const document = kind.includes('json') ? await reply.json().catch(() => null) : null;
   if (!reply.ok) {
     const error = new Error(typeof document?.detail === 'string' ? document.detail : `${reply.status} ${reply.statusText}`);
     error.status = reply.status;
@@ -22,6 +22,7 @@ async function request(method, path, body) {
 export const get = (path) => request('GET', path);
 export const post = (path, body = {}) => request('POST', path, body);
 export const patch = (path, body) => request('PATCH', path, body);
+export const sendFile = (path, file) => request('POST', path, file, 'application/octet-stream');
 export const remove = (path) => request('DELETE', path);
 
 // Return an address with those parameters that have a value.

@@ -14,11 +14,17 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-// Open a shadow root with the styles of all own components: those of Gradio stay outside of it.
-export function shadow(host) {
+// Open a shadow root with the styles of all own components, and with those of a further file: those of Gradio stay outside of it.
+export function shadow(host, ...styles) {
   const root = host.shadowRoot ?? host.attachShadow({ mode: 'open' });
-  root.replaceChildren(element('link', { rel: 'stylesheet', href: '/page/components.css' }));
+  root.replaceChildren(...['components.css', ...styles].map((name) => element('link', { rel: 'stylesheet', href: `/page/${name}` })));
   return root;
+}
+
+// Set the text of a field of Gradio as if it had been typed.
+export function setFieldValue(field, value) {
+  field.value = value;
+  field.dispatchEvent(new Event('input', { bubbles: true }));
 }
 
 // Show a sentence at the bottom of the page for some seconds, with at most one action.

@@ -1,11 +1,12 @@
 // Fewer frames while nothing happens on the page.
 // Gradio's loading screen asks for the next frame for ever after it has gone (gradio 6.31, StatusTracker: its timer is stopped by a
 // change of its state, and not by its removal), which takes a twentieth of a core. So the frames of an idle page are a second
-// apart. Any input, and any change of the document, ends this at once. It is loaded before Gradio, which keeps the function.
+// apart. Any input, any change of the document, and a video that plays (the event
+// `longview-active`), ends this at once. It is loaded before Gradio, which keeps the function.
 (() => {
   const IDLE_MS = 3000;
   const PERIOD_MS = 1000;
-  const EVENTS = ['pointermove', 'pointerdown', 'keydown', 'wheel', 'scroll', 'touchstart', 'focus', 'resize', 'dragover', 'popstate'];
+  const EVENTS = ['pointermove', 'pointerdown', 'keydown', 'wheel', 'scroll', 'touchstart', 'focus', 'resize', 'dragover', 'popstate', 'longview-active'];
   const request = window.requestAnimationFrame.bind(window);
   const cancel = window.cancelAnimationFrame.bind(window);
   const delayed = new Map();

@@ -7,7 +7,6 @@ import { listen, start } from './events.js';
 import { dropFiles } from './adding.js';
 import { keepTheme } from './page_address.js';
 import { text } from './strings.js';
-import './watch.js';
 import './search.js';
 
 // Addresses of videos from before each page had its own.
@@ -58,4 +57,5 @@ document.addEventListener('paste', (event) => {
 });
 
 keepTheme();
+if (location.pathname === '/watch') import('./watch/page.js');
 start();

@@ -1,0 +1,88 @@
+// The menu of a panel: its exports, its versions, and subtitles that are added or removed.
+import { address, get, remove, sendFile } from '../api.js';
+import { element, toast } from '../dom.js';
+import { icon } from '../icons.js';
+import { text } from '../strings.js';
+import { sourceName } from './source_view.js';
+
+const FORMATS = ['srt', 'vtt', 'txt', 'json'];
+const SUBTITLES = '.srt,.vtt,.ass,.ssa,.txt,.sub,.ttml';
+
+export class ExportMenu {
+  #source = '';
+  #key = '';
+
+  constructor(session) {
+    this.video = session.video;
+    this.rows = element('div', { class: 'menu-rows' });
+    this.element = element('details', { class: 'panel-menu' }, element('summary', { 'aria-label': text('watch.menu'), title: text('watch.menu') }, icon('more')), this.rows);
+    this.element.addEventListener('toggle', () => { if (this.element.open) this.#fill(); });
+    document.addEventListener('click', (event) => { if (!event.composedPath().includes(this.element)) this.element.open = false; });
+    this.element.addEventListener('keydown', (event) => { if (event.key === 'Escape') this.element.open = false; });
+  }
+
+  update(source) {
+    const key = `${source} ${this.video.track(source)?.updated_at}`;
+    if (key === this.#key) return;
+    this.#key = key;
+    this.#source = source;
+    if (this.element.open) this.#fill();
+  }
+
+  async #fill() {
+    const source = this.#source;
+    const track = this.video.track(source);
+    const { versions } = await get(`/v1/videos/${this.video.id}/versions`).catch(() => ({ versions: [] }));
+    const own = versions.filter((version) => version.source === source);
+    const shown = this.video.shownVersion(source);
+    const rows = [];
+    if (track?.segments) {
+      const parameters = shown === null ? { source } : { version: shown };
+      rows.push(element('div', { class: 'menu-row' }, element('span', { text: text('watch.export', { source: sourceName(source) }) }),
+        FORMATS.map((format) => element('a', { href: address(`/export/${this.video.id}.${format}`, parameters), download: '', text: format.toUpperCase() }))));
+    }
+    if (own.length > 1) rows.push(this.#choice(source, own, shown));
+    const current = own.find((version) => (shown === null ? version.current : version.number === shown));
+    if (current?.maker) rows.push(element('div', { class: 'menu-row made', text: text('watch.made', { maker: current.maker }) }));
+    rows.push(...this.#subtitleRows(source));
+    this.rows.replaceChildren(...rows);
+  }
+
+  #choice(source, versions, shown) {
+    const select = element('select', { 'aria-label': text('watch.version'), change: () => this.video.showVersion(source, select.value ? Number(select.value) : null).then(() => this.#fill()) },
+      versions.map((version) => element('option', {
+        value: version.current ? '' : version.number,
+        selected: version.current ? shown === null : version.number === shown,
+        text: text(version.current ? 'watch.version.current' : 'watch.version.earlier', { made: new Date(version.made_at).toLocaleString(), count: version.segments.toLocaleString() }),
+      })));
+    return element('label', { class: 'menu-row' }, element('span', { text: text('watch.version') }), select);
+  }
+
+  #subtitleRows(source) {
+    const field = element('input', { type: 'file', accept: SUBTITLES, hidden: true, change: () => this.#add(field.files[0]) });
+    const rows = [element('div', { class: 'menu-row' }, field, element('button', { class: 'small', text: text('watch.subtitles.add'), click: () => field.click() }))];
+    if (source === 'subtitles') rows.push(element('div', { class: 'menu-row' }, element('button', { class: 'small', text: text('watch.subtitles.remove'), click: () => this.#removeSubtitles() })));
+    return rows;
+  }
+
+  async #add(file) {
+    if (!file) return;
+    try {
+      const added = await sendFile(address(`/v1/videos/${this.video.id}/subtitles`, { name: file.name }), file);
+      toast([text('watch.subtitles.added', { count: added.segments.toLocaleString() }), ...added.problems].join(' '));
+    } catch (error) {
+      toast(error.message);
+    }
+    this.video.refresh();
+  }
+
+  async #removeSubtitles() {
+    try {
+      await remove(`/v1/videos/${this.video.id}/tracks/subtitles`);
+      toast(text('watch.subtitles.removed'));
+    } catch (error) {
+      toast(error.message);
+    }
+    this.video.refresh();
+  }
+}

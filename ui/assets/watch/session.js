@@ -1,0 +1,72 @@
+// What the parts of the watch page share: the video, its player and strip, the selected span, and what was found in it.
+import { get } from '../api.js';
+import { Player } from './player.js';
+import { Segments } from './segments.js';
+import { Strip } from './strip.js';
+import { Video } from './video.js';
+
+// Emits `selection`, `found`, `tab` and `evidence`.
+class Session extends EventTarget {
+  constructor(video, startS) {
+    super();
+    this.video = video;
+    this.startS = startS;
+    this.player = new Player(video);
+    this.strip = new Strip(video);
+    this.selection = null;
+    this.found = new Segments();
+    this.evidence = new Segments();
+  }
+
+  // Select a span in seconds, or nothing (null). `text`: what was selected of the words, if it was.
+  select(span, text = '') {
+    this.selection = span && { ...span, text };
+    this.strip.setSelection(span);
+    this.dispatchEvent(new Event('selection'));
+  }
+
+  setFound(rows) {
+    this.found = new Segments(rows);
+    this.dispatchEvent(new Event('found'));
+  }
+
+  setEvidence(spans) {
+    this.evidence = new Segments(spans);
+    this.dispatchEvent(new Event('evidence'));
+  }
+
+  // Show one of the panels by its name.
+  openTab(name) {
+    this.dispatchEvent(new CustomEvent('tab', { detail: name }));
+  }
+
+  // Return what was said, shown or written at a time, of the first source that has something.
+  textAt(seconds) {
+    for (const source of this.video.sources) {
+      const segments = this.video.segments(source);
+      const index = segments.at(seconds);
+      if (index >= 0) return segments.rows[index].text;
+    }
+    return '';
+  }
+}
+
+async function makeSession() {
+  const parameters = new URLSearchParams(location.search);
+  let id = parameters.get('video');
+  if (!id) {
+    const page = await get('/v1/videos?limit=1&sort=added&descending=true');
+    id = page.videos[0]?.video_id;
+    if (!id) return null;
+  }
+  const start = Number(parameters.get('t'));
+  return new Session(new Video(id), Number.isFinite(start) && start > 0 ? start : 0);
+}
+
+let made = null;
+
+// Return the session of the page, a promise; null while the library is empty.
+export function session() {
+  made ??= makeSession();
+  return made;
+}

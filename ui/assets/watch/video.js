@@ -1,0 +1,155 @@
+// The video of the watch page: its document, its tracks and its chapters, which are read again when they change.
+import { address, get } from '../api.js';
+import { listen } from '../events.js';
+import { Segments } from './segments.js';
+
+// Number of rows of the first page of a track, which is shown at once, and of those that follow.
+const FIRST_PAGE = 500;
+const PAGE = 5000;
+// Time between two readings of what changes often.
+const PERIOD_MS = 1000;
+const NO_SEGMENTS = new Segments();
+
+// Emits `video` (its document), `track` (detail: the source), `chapters`, `gone`, and `failed` (detail: a sentence).
+export class Video extends EventTarget {
+  #tracks = new Map();
+  #shownVersions = new Map();
+  #generations = new Map();
+  #reading = null;
+  #timer = null;
+  #readMs = -Infinity;
+
+  constructor(id) {
+    super();
+    this.id = id;
+    this.document = null;
+    this.chapters = null;
+    this.isGone = false;
+    listen('videos', ({ ids }) => { if (ids.includes(id)) this.refresh(); });
+    listen('jobs', ({ jobs }) => { if (jobs.some((job) => job.video_id === id)) this.refresh(); });
+    listen('reset', () => this.refresh());
+    listen('connection', (isThere) => { if (isThere) this.refresh(); });
+  }
+
+  get duration() {
+    return this.document?.duration_s ?? 0;
+  }
+
+  // Return the segments of a source, as far as they have been read.
+  segments(source) {
+    return this.#tracks.get(source)?.segments ?? NO_SEGMENTS;
+  }
+
+  // Whether all segments of a source have been read.
+  isWhole(source) {
+    return !this.track(source)?.segments || Boolean(this.#tracks.get(source)?.isWhole);
+  }
+
+  // Return what the document says of a source: what was found, is looked for, or was not looked for.
+  state(source) {
+    return this.document?.sources.find((state) => state.source === source) ?? null;
+  }
+
+  track(source) {
+    return this.document?.tracks.find((track) => track.source === source) ?? null;
+  }
+
+  // Return the sources that have segments, in the order in which they are shown.
+  get sources() {
+    return (this.document?.sources ?? []).map((state) => state.source).filter((source) => this.track(source)?.segments);
+  }
+
+  // Read again what may have changed, at most once in a period.
+  refresh() {
+    if (this.#timer !== null) return;
+    const wait = Math.max(0, this.#readMs + PERIOD_MS - performance.now());
+    this.#timer = setTimeout(async () => {
+      await this.#reading;
+      this.#timer = null;
+      await this.load();
+    }, wait);
+  }
+
+  // Read the document and what has changed of the tracks.
+  load() {
+    this.#readMs = performance.now();
+    this.#reading = this.#read().catch((error) => this.dispatchEvent(new CustomEvent('failed', { detail: error.message })));
+    return this.#reading;
+  }
+
+  async #read() {
+    let document;
+    try {
+      document = await get(`/v1/videos/${encodeURIComponent(this.id)}`);
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      this.isGone = true;
+      this.dispatchEvent(new Event('gone'));
+      return;
+    }
+    this.isGone = false;
+    this.document = document;
+    this.dispatchEvent(new Event('video'));
+    for (const source of [...this.#tracks.keys()]) if (!this.track(source)?.segments) this.#set(source, null);
+    const changed = this.sources.filter((source) => this.#key(source) !== this.#tracks.get(source)?.key);
+    await Promise.all(changed.map((source) => this.#readTrack(source)));
+    if (changed.length || !this.chapters) await this.#readChapters();
+  }
+
+  #key(source) {
+    const { updated_at, segments } = this.track(source);
+    return JSON.stringify([updated_at, segments, this.shownVersion(source)]);
+  }
+
+  // Read a track page by page. What was shown before stays until there is as much of the new one.
+  async #readTrack(source) {
+    const generation = (this.#generations.get(source) ?? 0) + 1;
+    this.#generations.set(source, generation);
+    const key = this.#key(source);
+    const before = this.#tracks.get(source);
+    const known = before?.isWhole && before.version === this.shownVersion(source) ? before.segments.rows : [];
+    // A track that has grown begins with what was read of it. Its last row may have become longer.
+    let rows = known.slice(0, -1);
+    let offset = rows.length;
+    do {
+      const page = await this.#page(source, offset, rows.length ? PAGE : FIRST_PAGE);
+      if (this.#generations.get(source) !== generation) return;
+      if (offset && offset === known.length - 1 && page.segments[0]?.start_s !== known.at(-1).start_s) {
+        rows = [];
+        offset = 0;
+        continue;
+      }
+      rows.push(...page.segments);
+      offset = page.next_offset;
+      const isWhole = offset === null;
+      if (isWhole || rows.length > known.length)
+        this.#set(source, { key: isWhole ? key : '', segments: new Segments(rows.slice()), isWhole, version: this.shownVersion(source) });
+    } while (offset !== null);
+  }
+
+  #page(source, offset, limit) {
+    return get(address(`/v1/videos/${this.id}/segments`, { source, offset: offset || '', limit, version: this.shownVersion(source) }));
+  }
+
+  #set(source, track) {
+    if (track) this.#tracks.set(source, track);
+    else this.#tracks.delete(source);
+    this.dispatchEvent(new CustomEvent('track', { detail: source }));
+  }
+
+  async #readChapters() {
+    this.chapters = await get(`/v1/videos/${this.id}/chapters`);
+    this.dispatchEvent(new Event('chapters'));
+  }
+
+  // Show an earlier version of a track, or the present one (null).
+  async showVersion(source, number) {
+    if (number === null) this.#shownVersions.delete(source);
+    else this.#shownVersions.set(source, number);
+    await this.#readTrack(source).catch((error) => this.dispatchEvent(new CustomEvent('failed', { detail: error.message })));
+  }
+
+  shownVersion(source) {
+    return this.#shownVersions.get(source) ?? null;
+  }
+}
