@@ -187,7 +187,7 @@ export class Player extends EventTarget {
   step(direction) {
     const fps = this.video.document?.facts?.fps || DEFAULT_FPS;
     this.pause();
-    this.seek((Math.round(this.time * fps) + direction) / fps + 0.001);
+    this.seek((Math.floor(this.time * fps + 0.01) + direction) / fps + 0.001);
   }
 
   // The events of a browser come four times a second, which is too late for the end of a part.
