@@ -18,7 +18,7 @@ from longview.core.progress import Progress
 from longview.core.timeline import Segment, Span
 from longview.indexing.errors import UnknownVideo
 from longview.indexing.records.listing import Listing, ListingQuery
-from longview.indexing.records.track import Provenance, TrackVersion
+from longview.indexing.records.track import Provenance, SegmentPage, SegmentQuery, TrackVersion
 from longview.indexing.records.video import VideoEntry, VideoName
 from longview.indexing.sqlite.changes import Changes
 from longview.model.errors import ModelError
@@ -210,6 +210,10 @@ class Longview:
         """Return segments of a video in order of time; see `Tracks.segments`."""
         segments = self.parts.library.tracks.segments(entry.video_id, source, language=language, within=within)
         return tuple(item.segment for item in segments)
+
+    def segment_page(self, entry: VideoEntry, query: SegmentQuery, *, offset: int, limit: int) -> SegmentPage:
+        """Return a page of the segments of a video that a query names; see `Tracks.page`."""
+        return self.parts.library.tracks.page(entry.video_id, query, offset=offset, limit=limit)
 
     def export(
         self,

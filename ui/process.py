@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import functools
+import gc
 import logging
 import signal
 import socket
@@ -74,6 +75,9 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and only then begin with the jobs."""
         await super().startup(sockets)
+        # Gradio's objects stay. Each full collection of garbage would look at them for a tenth of a second, in which no page is
+        # answered; replies with thousands of segments cause such collections.
+        gc.freeze()
         if not self.should_exit:
             threading.Thread(target=_begin, args=(self._app, self._workers, self._with_samples), daemon=True).start()
 

@@ -149,8 +149,7 @@ def versions(context: Context, video: ExistingVideo) -> None:
     """
     entry = context.app.video(video)
     track_versions = context.app.versions(entry)
-    rows = [schemas.VersionOut.of(item) for item in track_versions]
-    document = schemas.VersionsDocument(video_id=entry.video_id, versions=rows)
+    document = schemas.VersionsDocument.of(entry.video_id, track_versions)
     context.print_result(document, "\n".join(map(_version_line, track_versions)))
 
 

@@ -56,7 +56,7 @@ class BoxOut(BaseModel):
     @classmethod
     def of(cls, box: Box | None) -> Self | None:
         """Return the document of a box; None for what is not read from frames."""
-        return cls(**asdict(box)) if box else None
+        return cls(left=box.left, top=box.top, right=box.right, bottom=box.bottom) if box else None
 
 
 class WordsCoverageOut(BaseModel):

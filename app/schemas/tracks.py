@@ -1,8 +1,10 @@
 """The documents of the commands that print or add tracks: captions, chapters, words."""
 
-from typing import TYPE_CHECKING, Literal, Self
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from longview.app.schemas.base import BoxOut, ProvenanceOut, SpanOut
 from longview.app.schemas.indexing import TrackOut
@@ -11,7 +13,7 @@ from longview.indexing.records.provenance_text import describe_maker
 
 if TYPE_CHECKING:
     from longview.app.qa.chapters import Chapters
-    from longview.indexing.records.track import TrackVersion
+    from longview.indexing.records.track import SegmentPage, Track, TrackVersion
     from longview.indexing.records.video import VideoEntry
 
 
@@ -108,18 +110,23 @@ class SegmentOut(SpanOut):
     box: BoxOut | None
 
     @classmethod
+    def fields_of_segment(cls, segment: Segment) -> dict[str, Any]:
+        """Return the fields of a segment."""
+        words = [{**cls.fields_of(word.span), "text": word.text, "confidence": word.confidence} for word in segment.words]
+        return {
+            **cls.fields_of(segment.span),
+            "text": segment.text,
+            "source": segment.source,
+            "language": segment.language,
+            "confidence": segment.confidence,
+            "words": words,
+            "box": BoxOut.of(segment.box),
+        }
+
+    @classmethod
     def of_segment(cls, segment: Segment) -> Self:
         """Return the document of a segment."""
-        words = [WordOut(**SpanOut.fields_of(word.span), text=word.text, confidence=word.confidence) for word in segment.words]
-        return cls(
-            **cls.fields_of(segment.span),
-            text=segment.text,
-            source=segment.source,
-            language=segment.language,
-            confidence=segment.confidence,
-            words=words,
-            box=BoxOut.of(segment.box),
-        )
+        return cls(**cls.fields_of_segment(segment))
 
 
 class TranscriptDocument(BaseModel):
@@ -132,6 +139,21 @@ class TranscriptDocument(BaseModel):
     """The tracks of speech and subtitles, or of all sources, which say how far they have come."""
     next_offset: int | None = None
     """The parameter `offset` of the next page of a web reply; null if there is none."""
+    total: int | None = None
+    """Number of all segments of the source and the language of a web reply, in the whole video."""
+
+    @staticmethod
+    def json_of_page(entry: "VideoEntry", page: "SegmentPage", tracks: Iterable["Track"]) -> bytes:
+        """Return the document of a page of segments as JSON. No model is made of the words, of which a page may have 100,000."""
+        fields = {
+            "video_id": entry.video_id,
+            "duration_s": entry.duration_s,
+            "segments": [SegmentOut.fields_of_segment(item.segment) for item in page.segments],
+            "tracks": [TrackOut.of(track) for track in tracks],
+            "next_offset": page.next_offset,
+            "total": page.total,
+        }
+        return to_json(fields, inf_nan_mode="null")
 
 
 class VersionOut(BaseModel):
@@ -183,6 +205,11 @@ class VersionsDocument(BaseModel):
 
     video_id: str
     versions: list[VersionOut]
+
+    @classmethod
+    def of(cls, video_id: str, versions: Iterable["TrackVersion"]) -> Self:
+        """Return the document of the versions of a video's tracks."""
+        return cls(video_id=video_id, versions=[VersionOut.of(version) for version in versions])
 
 
 class SubtitlesDocument(BaseModel):

@@ -119,3 +119,28 @@ class TrackVersion:
     def is_current(self) -> bool:
         """Whether it is the track that is searched, shown and quoted."""
         return not self.replaced_at
+
+
+@dataclass(frozen=True)
+class SegmentQuery:
+    """Which segments of a video are read."""
+
+    source: str | None = None
+    """The only source; None: all of them."""
+    language: str | None = None
+    """The only language; None: all of them."""
+    within: Span | None = None
+    """The part of the video that the segments overlap; None: all of it."""
+    version: TrackVersion | None = None
+    """The track that is read in place of the current ones. Its source takes the place of `source`."""
+
+
+@dataclass(frozen=True)
+class SegmentPage:
+    """A page of segments in order of time."""
+
+    segments: tuple[StoredSegment, ...]
+    total: int
+    """Number of all segments of the source and the language, in the whole video."""
+    next_offset: int | None
+    """Number of the segments up to the end of this page; None if it is the last one."""

@@ -77,15 +77,21 @@ def conditional(request: Request, document: BaseModel) -> Response:
     return _reply(request, content, lambda: content)
 
 
-def conditional_on(request: Request, revision: object, make: Callable[[], BaseModel]) -> Response:
+def conditional_on(request: Request, revision: object, make: Callable[[], BaseModel | bytes]) -> Response:
     """Reply with the document of an address, which is made only where the client does not have it already.
 
     `revision`: whatever changes with the document, besides the address. Another start of the server may make other documents.
+    `make`: returns the document, or its JSON.
     """
-    return _reply(request, f"{START_ID} {request.url} {revision!r}", lambda: make().model_dump_json())
+
+    def content() -> str | bytes:
+        document = make()
+        return document if isinstance(document, bytes) else document.model_dump_json()
+
+    return _reply(request, f"{START_ID} {request.url} {revision!r}", content)
 
 
-def _reply(request: Request, identity: str, content: Callable[[], str]) -> Response:
+def _reply(request: Request, identity: str, content: Callable[[], str | bytes]) -> Response:
     """Reply with a content, or with 304 where the client has what is identified by a text."""
     etag = f'"{hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache", "Content-Security-Policy": DATA_POLICY}

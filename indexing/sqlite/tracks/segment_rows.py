@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple
 
 from longview.core.timeline import Box, Segment, Span, Word
@@ -48,11 +48,13 @@ def delete_open_segments(db: sqlite3.Connection, video_id: str, source: str, aft
     return Counter(row["language"] or UNKNOWN_LANGUAGE for row in rows.fetchall())
 
 
+def _words(text: str) -> Iterator[Word]:
+    return (Word(Span(start_s, end_s), word, confidence) for start_s, end_s, word, confidence in json.loads(text))
+
+
 def segment_from(row: sqlite3.Row) -> StoredSegment:
     """Return the segment of a row."""
-    words = tuple(
-        Word(Span(start_s, end_s), text, confidence) for start_s, end_s, text, confidence in json.loads(row["words"] or "[]")
-    )
+    words = tuple(_words(row["words"])) if row["words"] else ()
     span = Span(row["start_s"], row["end_s"])
     box = Box(*json.loads(row["box"])) if row["box"] else None
     segment = Segment(span, row["text"], row["source"], row["language"], row["confidence"], words, box)

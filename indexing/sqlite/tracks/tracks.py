@@ -11,7 +11,7 @@ from typing import Any
 
 from longview.core.timeline import Segment, Span
 from longview.indexing.errors import TrackChanged
-from longview.indexing.records.track import Provenance, StoredSegment, Track, TrackStatus
+from longview.indexing.records.track import Provenance, SegmentPage, SegmentQuery, StoredSegment, Track, TrackStatus
 from longview.indexing.sqlite.database.database import Database
 from longview.indexing.sqlite.tracks.passage_rows import add_passages, passage_from
 from longview.indexing.sqlite.tracks.rows import (
@@ -23,6 +23,7 @@ from longview.indexing.sqlite.tracks.rows import (
     require_video,
     write_track,
 )
+from longview.indexing.sqlite.tracks.segment_pages import read_page
 from longview.indexing.sqlite.tracks.segment_rows import UNKNOWN_LANGUAGE, delete_open_segments, insert_segments, segment_from
 from longview.indexing.text.passages import Passage
 
@@ -136,6 +137,13 @@ class Tracks:
         with self._database.connection() as db:
             rows = db.execute(f"SELECT * FROM segments WHERE {' AND '.join(clauses)} ORDER BY start_s, end_s, segment_id", values)
             return tuple(segment_from(row) for row in rows)
+
+    def page(self, video_id: str, query: SegmentQuery, *, offset: int, limit: int) -> SegmentPage:
+        """Return the segments of a video that a query names, in order of time: at most `limit`, from number `offset` on."""
+        with self._database.connection() as db:
+            # What is read belongs to one state of the library.
+            db.execute("BEGIN")
+            return read_page(db, video_id, query, offset=offset, limit=limit)
 
     def open_segments(self, video_id: str, track: Track) -> tuple[Segment, ...]:
         """Return the segments of a track that reach the time up to which it is done: what they show may continue."""

@@ -1,6 +1,7 @@
 """The routes of one video: what was found in it, and its pictures."""
 
 import subprocess
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -8,10 +9,19 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from longview.app import schemas
 from longview.app.service import Longview
 from longview.core.timeline import Span
 from longview.video.ffmpeg import ffmpeg_path
-from tests.support.library_samples import put_speech, sample_entry, sample_track, spoken
+from tests.support.library_samples import (
+    PROVENANCE,
+    as_captions,
+    put_speech,
+    sample_entry,
+    sample_events,
+    sample_track,
+    spoken,
+)
 from tests.support.routes import get, put, video_id
 
 
@@ -24,9 +34,36 @@ def test_segments_are_listed_by_their_time_in_pages(app: Longview, client: TestC
     first = get(client, path, source="speech", limit=5)
     rest = get(client, path, source="speech", limit=5, offset=first["next_offset"])
     assert len(first["segments"]) == 5 and len(rest["segments"]) == 4 and rest["next_offset"] is None
+    assert first["total"] == rest["total"] == page["total"] == 9 and get(client, path, language="fr")["total"] == 0
+    assert schemas.TranscriptDocument.model_validate(first).segments[1].words[0].text == "Line"
     assert get(client, f"videos/{video_id(1)}/chapters")["video_id"] == video_id(1)
     for value in ("NaN", "inf", "-1", "9" * 400):
         assert client.get(f"/v1/{path}", params={"from_s": value}).status_code == 422
+
+
+def test_an_earlier_version_of_a_track_is_listed_by_its_number(app: Longview, client: TestClient) -> None:
+    entry = put(app.parts.library, 1, "One")
+    track = sample_track("captions", provenance=replace(PROVENANCE, checkpoint="another"))
+    app.parts.library.put_captions(entry.video_id, track, as_captions(sample_events("a car", "a bus")), summary="", chapters=())
+    path = f"videos/{video_id(1)}"
+    earlier, current = get(client, f"{path}/versions")["versions"]
+    assert (earlier["current"], current["current"]) == (False, True)
+    document = get(client, f"{path}/segments", version=earlier["number"])
+    assert [segment["text"] for segment in document["segments"]] == ["a red circle"]
+    assert [track["model"] for track in document["tracks"]] == ["demo@1"] and document["total"] == 1
+    assert get(client, f"{path}/segments", version=current["number"])["total"] == 2
+    put(app.parts.library, 2, "Two")
+    for parameters, status in (
+        ({"version": 0}, 404),
+        ({"version": 1 << 62}, 404),
+        ({"version": 1 << 64}, 422),
+        ({"version": current["number"] + 1}, 404),
+        ({"version": earlier["number"], "source": "speech"}, 400),
+    ):
+        reply = client.get(f"/v1/{path}/segments", params=parameters)
+        assert reply.status_code == status and reply.json()["detail"].endswith(".")
+    etag = client.get(f"/v1/{path}/versions").headers["etag"]
+    assert client.get(f"/v1/{path}/versions", headers={"If-None-Match": etag}).status_code == 304
 
 
 def test_what_a_client_has_of_a_track_is_not_made_again_until_any_process_changes_it(
@@ -42,7 +79,7 @@ def test_what_a_client_has_of_a_track_is_not_made_again_until_any_process_change
     library.rename(video_id(2), "Another")
     known = list(zip(addresses, etags, strict=True))
     with monkeypatch.context() as patched:
-        for name in ("segments", "chapters"):
+        for name in ("segment_page", "chapters"):
             patched.delattr(Longview, name)
         for address, etag in known:
             assert client.get(address, headers={"If-None-Match": etag}).status_code == 304
