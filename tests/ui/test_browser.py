@@ -88,6 +88,20 @@ def test_results_stay_when_verification_is_switched_off(page: Page) -> None:
     expect(button).to_be_hidden()
 
 
+def test_switched_off_verification_is_in_the_address_and_survives_reload_and_back(page: Page) -> None:
+    open_page(page, "/search?q=yellow+star")
+    expect(page.get_by_text("· verified").first).to_be_visible()
+    box = page.get_by_label("Verify captions where this is quick")
+    box.uncheck()
+    page.wait_for_url("**/search?q=yellow+star&verify=false")
+    page.reload()
+    expect(page.get_by_text("· not verified").first).to_be_visible()
+    expect(box).not_to_be_checked()
+    page.go_back()
+    expect(page.get_by_text("· verified").first).to_be_visible()
+    expect(box).to_be_checked()
+
+
 def test_search_without_a_result_says_so(page: Page) -> None:
     open_page(page, "/search")
     page.get_by_label("Search what is shown, said and written").fill("xylophone quartet")

@@ -1,4 +1,4 @@
-// The search page: its address has the query, and the id of the answer.
+// The search page: its address has the query, whether captions are verified, and the id of the answer.
 function setParameter(name, value) {
   const parameters = new URLSearchParams(location.search);
   if ((parameters.get(name) ?? '') === value) return;
@@ -8,5 +8,6 @@ function setParameter(name, value) {
 }
 
 window.longviewSearched = (query) => { if (query.trim()) setParameter('q', query.trim()); };
+window.longviewVerifies = (isRequested) => setParameter('verify', isRequested ? '' : 'false');
 window.longviewAsked = (id) => setParameter('answer', id ?? '');
 if (location.pathname === '/search') window.addEventListener('popstate', () => location.reload());
