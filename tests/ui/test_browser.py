@@ -61,6 +61,12 @@ def test_search_result_opens_the_video_at_its_moment(page: Page) -> None:
         route.continue_()
     page.locator(".moments a").first.click()
     page.wait_for_function(f"document.querySelector('.player video') && Math.abs({PLAYER_TIME} - {EVENTS[1].start_s}) < 1")
+    page.wait_for_function(f"{PLAYER_TIME} > {EVENTS[1].start_s} && !document.querySelector('.player video').paused")
+    # A reload and a shared link do not play.
+    page.reload()
+    page.wait_for_function("document.querySelector('.player video')?.readyState > 0")
+    page.wait_for_timeout(500)
+    assert page.evaluate("document.querySelector('.player video').paused")
 
 
 def test_search_results_are_verified(page: Page) -> None:

@@ -21,6 +21,21 @@ document.addEventListener('click', (event) => {
 document.addEventListener('keydown', (event) => {
   if (event.key === 'Enter' && event.target.dataset && event.target.dataset.seek) longviewSeek(parseFloat(event.target.dataset.seek));
 });
+// Who clicks on the card of a moment wants to see it. The page that opens takes the note once, so that a reload and a shared link
+// do not play.
+const PLAYS = 'longview-plays';
+let longviewPlays = location.pathname === '/watch' && sessionStorage.getItem(PLAYS) === location.search;
+sessionStorage.removeItem(PLAYS);
+document.addEventListener('click', (event) => {
+  const card = event.target.closest('.moments a');
+  if (card && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey)) sessionStorage.setItem(PLAYS, card.search);
+}, true);
+document.addEventListener('loadedmetadata', (event) => {
+  if (!longviewPlays || !event.target.closest?.('.player')) return;
+  longviewPlays = false;
+  // Some browsers refuse to play what was not clicked on on this page.
+  event.target.play().catch(() => {});
+}, true);
 // The row of the present time. After a jump, the list is scrolled to it.
 function longviewMark(now, isJump) {
   let current = null;
