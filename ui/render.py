@@ -57,9 +57,9 @@ def notice(text: str) -> str:
     return _render("notice", parts=text.split("`"))
 
 
-def player(entry: VideoEntry | None, *, ready: bool, start_s: float = 0.0) -> str:
+def player(entry: VideoEntry, *, ready: bool, start_s: float = 0.0) -> str:
     """Render the video element with the captions as its text track, or the reason why there is none."""
-    return _render("player", entry=entry and _in_order(entry), ready=ready, start_s=start_s)
+    return _render("player", entry=_in_order(entry), ready=ready, start_s=start_s)
 
 
 def has_video(rendered_player: str | None, entry: VideoEntry) -> bool:
@@ -72,9 +72,14 @@ def failure(text: str) -> str:
     return _render("failure", text=text)
 
 
+def empty_library() -> str:
+    """Render that the library is empty, which is shown while it is."""
+    return _render("no_video", kind="empty", removed=None)
+
+
 def missing_video(removed: RemovedVideo | None) -> str:
     """Render that a video is not in the library. `removed`: it, if it was removed lately and can be brought back."""
-    return _render("missing_video", removed=removed)
+    return _render("no_video", kind="removed" if removed else "unknown", removed=removed)
 
 
 def tracks(entry: VideoEntry, segments: Mapping[str, Sequence[Segment]], *, is_running: bool = False) -> str:

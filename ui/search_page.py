@@ -26,21 +26,23 @@ MAX_RESULTS = 24
 
 def search_page(app: Longview, workers: Workers, searches: ActiveSearches, page: gr.Blocks) -> None:
     """Build the page inside of a route of Gradio's blocks, `page`."""
-    query = gr.Textbox(label="Search what is shown, said and written", submit_btn=True, max_length=MAX_QUESTION_CHARACTERS)
-    verify = gr.Checkbox(True, label="Verify captions where this is quick")
-    results = gr.HTML()
-    verify_all = gr.Button("Verify all results", visible=False)
-    searched_query = gr.State("")
-    question = gr.Textbox(
-        label="Ask the whole library",
-        placeholder="When is … mentioned?  When does … appear?",
-        submit_btn=True,
-        max_length=MAX_QUESTION_CHARACTERS,
-    )
-    # The script of the page puts it into the address.
-    answer_id = gr.Textbox(visible="hidden", label="Answer", max_length=MAX_ID_CHARACTERS)
-    answer = gr.Markdown()
-    citations = gr.HTML()
+    gr.HTML(render.empty_library())
+    with gr.Column(elem_classes="needs-video"):
+        query = gr.Textbox(label="Search what is shown, said and written", submit_btn=True, max_length=MAX_QUESTION_CHARACTERS)
+        verify = gr.Checkbox(True, label="Verify captions where this is quick")
+        results = gr.HTML()
+        verify_all = gr.Button("Verify all results", visible=False)
+        searched_query = gr.State("")
+        question = gr.Textbox(
+            label="Ask the whole library",
+            placeholder="When is … mentioned?  When does … appear?",
+            submit_btn=True,
+            max_length=MAX_QUESTION_CHARACTERS,
+        )
+        # The script of the page puts it into the address.
+        answer_id = gr.Textbox(visible="hidden", label="Answer", max_length=MAX_ID_CHARACTERS)
+        answer = gr.Markdown()
+        citations = gr.HTML()
 
     @reports_errors
     def on_search(text: str, is_requested: bool, request: gr.Request) -> Iterator[tuple[Any, Any, str]]:

@@ -53,7 +53,7 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
             tracks = gr.HTML(label="Captions, speech and subtitles")
             exports = gr.HTML()
             provenance = gr.HTML()
-        with gr.Column(scale=2):
+        with gr.Column(scale=2, elem_classes="needs-video"):
             chat = gr.Chatbot(
                 label="Questions",
                 height=420,
@@ -300,7 +300,7 @@ def video_view(app: Longview, workers: Workers, entry: VideoEntry | None, start_
     """Render a video as the components of the page show it."""
     if entry is None:
         return [
-            render.player(None, ready=False),
+            render.empty_library(),
             *[""] * 5,
             gr.update(visible=False),
             *_example_updates(()),

@@ -1,6 +1,4 @@
 // The watch page: its player, and its parts in step with what happens on the server.
-import { post } from './api.js';
-import { toast } from './dom.js';
 import { listen } from './events.js';
 
 // Every element with a time seeks the player on the page, without a request to the server.
@@ -156,19 +154,6 @@ window.longviewOpened = (id) => {
   // An answer may be running that was asked for before this page was loaded.
   if (id) longviewFollow();
 };
-document.addEventListener('click', async (event) => {
-  const button = event.target.closest('button[data-undo]');
-  if (!button || button.ariaBusy) return;
-  button.ariaBusy = 'true';
-  try {
-    await post(`/v1/videos/${button.dataset.undo}/undo-removal`);
-    location.reload();
-  } catch (error) {
-    toast(error.message);
-  } finally {
-    button.ariaBusy = null;
-  }
-});
 // New segments replace the tracks, and the end of a job the summary, too. What is open stays open, and each list stays where it is.
 let longviewSections = new Map();
 function longviewShowSegments() {
