@@ -46,6 +46,11 @@ def failure(text: str) -> str:
     return _render("failure", text=text)
 
 
+def empty_library() -> str:
+    """Render that the library is empty, which is shown while it is."""
+    return _render("no_video", kind="empty")
+
+
 def highlight(evidence: Evidence) -> Markup:
     """Return the text of evidence as HTML with the words of the query in bold."""
     text, position, parts = evidence.segment.text, 0, []

@@ -1,4 +1,5 @@
-"""The page that searches all tracks, and asks the whole library. Its address has the query, and the id of the answer."""
+"""The page that searches all tracks, and asks the whole library. Its address has the query, whether captions are verified, and
+the id of the answer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -25,21 +26,23 @@ MAX_RESULTS = 24
 
 def search_page(app: Longview, workers: Workers, searches: ActiveSearches, page: gr.Blocks) -> None:
     """Build the page inside of a route of Gradio's blocks, `page`."""
-    query = gr.Textbox(label="Search what is shown, said and written", submit_btn=True, max_length=MAX_QUESTION_CHARACTERS)
-    verify = gr.Checkbox(True, label="Verify captions where this is quick")
-    results = gr.HTML()
-    verify_all = gr.Button("Verify all results", visible=False)
-    searched_query = gr.State("")
-    question = gr.Textbox(
-        label="Ask the whole library",
-        placeholder="When is … mentioned?  When does … appear?",
-        submit_btn=True,
-        max_length=MAX_QUESTION_CHARACTERS,
-    )
-    # The script of the page puts it into the address.
-    answer_id = gr.Textbox(visible="hidden", label="Answer", max_length=MAX_ID_CHARACTERS)
-    answer = gr.Markdown()
-    citations = gr.HTML()
+    gr.HTML(render.empty_library())
+    with gr.Column(elem_classes="needs-video"):
+        query = gr.Textbox(label="Search what is shown, said and written", submit_btn=True, max_length=MAX_QUESTION_CHARACTERS)
+        verify = gr.Checkbox(True, label="Verify captions where this is quick")
+        results = gr.HTML()
+        verify_all = gr.Button("Verify all results", visible=False)
+        searched_query = gr.State("")
+        question = gr.Textbox(
+            label="Ask the whole library",
+            placeholder="When is … mentioned?  When does … appear?",
+            submit_btn=True,
+            max_length=MAX_QUESTION_CHARACTERS,
+        )
+        # The script of the page puts it into the address.
+        answer_id = gr.Textbox(visible="hidden", label="Answer", max_length=MAX_ID_CHARACTERS)
+        answer = gr.Markdown()
+        citations = gr.HTML()
 
     @reports_errors
     def on_search(text: str, is_requested: bool, request: gr.Request) -> Iterator[tuple[Any, Any, str]]:
@@ -135,15 +138,16 @@ def search_page(app: Longview, workers: Workers, searches: ActiveSearches, page:
         workers.answers.stop_answer(asked_id)
         return gr.update(**IDLE)
 
-    def on_load_query(request: gr.Request) -> Any:
+    def on_load_filters(request: gr.Request) -> tuple[Any, Any]:
         # Somebody may have typed before the page was loaded.
-        return (request.query_params.get("q") or "")[:MAX_QUESTION_CHARACTERS] or gr.skip()
+        text = (request.query_params.get("q") or "")[:MAX_QUESTION_CHARACTERS]
+        return text or gr.skip(), gr.skip() if _verifies(request) else False
 
     @reports_errors
-    def on_load_search(is_requested: bool, request: gr.Request) -> Iterator[tuple[Any, Any, Any]]:
+    def on_load_search(request: gr.Request) -> Iterator[tuple[Any, Any, Any]]:
         text = (request.query_params.get("q") or "")[:MAX_QUESTION_CHARACTERS]
         if text.strip():
-            yield from on_search(text, is_requested, request)
+            yield from on_search(text, _verifies(request), request)
         else:
             yield gr.skip(), gr.skip(), gr.skip()
 
@@ -151,11 +155,17 @@ def search_page(app: Longview, workers: Workers, searches: ActiveSearches, page:
     query.submit(on_search, [query, verify], [results, verify_all, searched_query], api_name="search", **search_options)
     verify_all.click(on_verify_all, searched_query, [results, verify_all], api_name="search_verified", **search_options)
     query.submit(None, query, None, js="query => longviewSearched(query)")
-    page.load(on_load_query, None, query, api_visibility="private", queue=False)
-    page.load(on_load_search, verify, [results, verify_all, searched_query], api_visibility="private", **search_options)
+    verify.input(None, verify, None, js="isRequested => longviewVerifies(isRequested)")
+    page.load(on_load_filters, None, [query, verify], api_visibility="private", queue=False)
+    page.load(on_load_search, None, [results, verify_all, searched_query], api_visibility="private", **search_options)
     answered = [question, answer, citations, answer_id]
     following: dict[str, Any] = {"concurrency_limit": MAX_FOLLOWERS, "show_progress": "hidden"}
     question.submit(on_ask, question, answered, api_name="ask_library", **following)
     page.load(on_load_answer, None, answered, api_visibility="private", **following)
     answer_id.change(None, answer_id, None, js="id => longviewAsked(id)")
     question.stop(on_stop, answer_id, question, api_visibility="private", queue=False)
+
+
+def _verifies(request: gr.Request) -> bool:
+    """Whether the address of the page asks for the verification of captions, which it does unless it says otherwise."""
+    return bool(request.query_params.get("verify") != "false")

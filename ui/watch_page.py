@@ -45,7 +45,7 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
             gr.HTML("<longview-watch></longview-watch>", elem_id="longview-watch")
             offer = gr.HTML()
             caption_again = gr.Button("Caption again", visible=False, size="sm", elem_classes="caption-again")
-        with gr.Column(scale=2, elem_id="longview-side"):
+        with gr.Column(scale=2, elem_id="longview-side", elem_classes="needs-video"):
             gr.HTML("<longview-panels></longview-panels>", elem_id="longview-panels")
             with gr.Column(elem_id="longview-chat"):
                 chat = gr.Chatbot(

@@ -61,6 +61,12 @@ def test_search_result_opens_the_video_at_its_moment(page: Page) -> None:
         route.continue_()
     page.locator(".moments a").first.click()
     page.wait_for_function(f"document.querySelector('.player video') && Math.abs({PLAYER_TIME} - {EVENTS[1].start_s}) < 1")
+    page.wait_for_function(f"{PLAYER_TIME} > {EVENTS[1].start_s} && !document.querySelector('.player video').paused")
+    # A reload and a shared link do not play.
+    page.reload()
+    page.wait_for_function("document.querySelector('.player video')?.readyState > 0")
+    page.wait_for_timeout(500)
+    assert page.evaluate("document.querySelector('.player video').paused")
 
 
 def test_search_results_are_verified(page: Page) -> None:
@@ -86,6 +92,20 @@ def test_results_stay_when_verification_is_switched_off(page: Page) -> None:
     button.click()
     expect(page.get_by_text("· verified").first).to_be_visible()
     expect(button).to_be_hidden()
+
+
+def test_switched_off_verification_is_in_the_address_and_survives_reload_and_back(page: Page) -> None:
+    open_page(page, "/search?q=yellow+star")
+    expect(page.get_by_text("· verified").first).to_be_visible()
+    box = page.get_by_label("Verify captions where this is quick")
+    box.uncheck()
+    page.wait_for_url("**/search?q=yellow+star&verify=false")
+    page.reload()
+    expect(page.get_by_text("· not verified").first).to_be_visible()
+    expect(box).not_to_be_checked()
+    page.go_back()
+    expect(page.get_by_text("· verified").first).to_be_visible()
+    expect(box).to_be_checked()
 
 
 def test_search_without_a_result_says_so(page: Page) -> None:

@@ -208,6 +208,22 @@ def test_an_empty_library_has_one_next_action(browser: Browser, tmp_path: Path) 
         expect(page.get_by_role("status").filter(has_text="none.mp4")).to_be_visible()
         page.goto(f"{server.url}/watch?video={'b' * 12}")
         expect(page.get_by_text("There is no such video in this library")).to_be_visible()
+        expect(page.get_by_label("Question", exact=True)).to_be_hidden()
         page.get_by_role("link", name="Open the library").click()
         expect(page.get_by_text("Drop videos or sound here")).to_be_visible()
-        page.close()
+        watch, search = browser.new_page(), page
+        watch.goto(f"{server.url}/watch")
+        search.goto(f"{server.url}/search")
+        controls = (watch.get_by_label("Question", exact=True), search.get_by_label("Ask the whole library"))
+        for empty, control in zip((watch, search), controls, strict=True):
+            expect(empty.get_by_text("The library is empty.")).to_be_visible()
+            expect(empty.get_by_role("link", name="Add videos")).to_be_visible()
+            expect(control).to_be_hidden()
+        expect(search.get_by_label("Verify captions where this is quick")).to_be_hidden()
+        # They come back with the first video.
+        put_captions(Library(tmp_path), sample_entry("a" * 12, "One"), sample_events("a red circle"))
+        for empty, control in zip((watch, search), controls, strict=True):
+            expect(control).to_be_visible()
+            expect(empty.get_by_text("The library is empty.")).to_be_hidden()
+        watch.close()
+        search.close()

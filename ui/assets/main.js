@@ -1,6 +1,7 @@
 // What every page has: the queue, dropping of files anywhere, and the state of the connection. Each page adds its own part.
 import './queue.js';
 import './library.js';
+import './no_video.js';
 import './uploading.js';
 import { element, shadow } from './dom.js';
 import { listen, start } from './events.js';

@@ -1,4 +1,4 @@
-// All texts of the library, the queue and the uploads, in one catalogue. Values are put in place of {name}.
+// All texts of the own components, in one catalogue. Values are put in place of {name}.
 const ENGLISH = {
   'library.find': 'Find by title',
   'library.count.one': '1 video',
@@ -85,6 +85,10 @@ const ENGLISH = {
   'library.missing': 'file missing',
   'library.damaged': 'damaged',
   'library.position': 'watched up to {time}',
+  'none.empty': 'The library is empty.',
+  'none.unknown': 'There is no such video in this library: it was removed, or belongs to another one.',
+  'none.undo': 'Bring it back',
+  'none.open': 'Open the library',
   'library.loading': 'Loading the library …',
   'source.captions': 'Captions',
   'source.speech': 'Speech',
@@ -137,10 +141,6 @@ const ENGLISH = {
   'upload.refused': 'The server does not take this file.',
   'upload.skipped.one': 'One file that is neither a video nor sound was left out.',
   'upload.skipped': '{count} files that are neither videos nor sound were left out.',
-  'missing.library': 'Open the library',
-  'missing.undo': 'Bring it back',
-  'watch.empty': 'The library is empty.',
-  'watch.empty.action': 'Add videos',
   'watch.player': 'Video',
   'watch.controls': 'Player',
   'watch.play': 'Play',

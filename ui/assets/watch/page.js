@@ -1,6 +1,6 @@
 // The watch page: the player with its strip, in step with the panels and the chat beside them.
-import { get, patch, post } from '../api.js';
-import { element, shadow, toast } from '../dom.js';
+import { patch } from '../api.js';
+import { element, shadow } from '../dom.js';
 import { listen } from '../events.js';
 import { icon } from '../icons.js';
 import { text } from '../strings.js';
@@ -42,7 +42,7 @@ class Watch extends HTMLElement {
       return;
     }
     if (!opened) {
-      this.#say(text('watch.empty'), element('a', { class: 'primary-link', href: '/', text: text('watch.empty.action') }));
+      this.#showNone({ 'data-kind': 'empty' });
       listen('videos', () => location.reload());
       return;
     }
@@ -52,7 +52,7 @@ class Watch extends HTMLElement {
     video.addEventListener('video', () => this.#videoChanged());
     video.addEventListener('track', () => this.#linesChanged());
     video.addEventListener('chapters', () => this.#linesChanged());
-    video.addEventListener('gone', () => this.#gone());
+    video.addEventListener('gone', (event) => this.#gone(event.detail));
     video.addEventListener('failed', (event) => this.#say(event.detail, element('button', { text: text('queue.retry'), click: () => video.load() })));
     for (const name of ['found', 'evidence']) opened.addEventListener(name, () => this.#linesChanged());
     strip.addEventListener('seek', (event) => player.seek(event.detail));
@@ -94,6 +94,8 @@ class Watch extends HTMLElement {
   #videoChanged() {
     const { video, player } = this.session;
     const { document: facts } = video;
+    this.hidden = false;
+    this.none?.remove();
     if (!facts.missing) this.#say('');
     else this.#say(text('watch.missing', { path: facts.path }));
     this.heading.textContent = facts.title;
@@ -175,22 +177,18 @@ class Watch extends HTMLElement {
     else await this.workbench.requestFullscreen().catch(() => {});
   }
 
-  async #gone() {
+  // Show that there is no such video in place of the player.
+  #gone({ isRemoved, reason }) {
     const { video, player } = this.session;
     player.pause();
-    const removed = await get('/v1/removals').catch(() => null);
-    const title = removed?.videos?.find((item) => item.video_id === video.id)?.title;
-    const undo = element('button', { text: text('missing.undo'), click: async () => {
-      try {
-        await post(`/v1/videos/${video.id}/undo-removal`);
-        location.reload();
-      } catch (error) {
-        toast(error.message);
-      }
-    } });
-    this.#say(title ? text('missing.removed', { title }) : text('missing.unknown'), title ? undo : element('a', { class: 'primary-link', href: '/', text: text('missing.library') }));
-    this.workbench.hidden = true;
-    document.body.classList.add('longview-nothing');
+    this.hidden = true;
+    this.#showNone(isRemoved ? { 'data-kind': 'removed', 'data-video': video.id, 'data-reason': reason } : { 'data-kind': 'unknown' });
+  }
+
+  #showNone(attributes) {
+    this.none?.remove();
+    this.none = element('longview-no-video', attributes);
+    this.after(this.none);
   }
 }
 

@@ -10,7 +10,7 @@ const PAGE = 5000;
 const PERIOD_MS = 1000;
 const NO_SEGMENTS = new Segments();
 
-// Emits `video` (its document), `track` (detail: the source), `chapters`, `gone`, and `failed` (detail: a sentence).
+// Emits `video` (its document), `track` (detail: the source), `chapters`, `gone` (detail: whether it can be brought back, and a sentence), and `failed` (detail: a sentence).
 export class Video extends EventTarget {
   #tracks = new Map();
   #shownVersions = new Map();
@@ -82,9 +82,9 @@ export class Video extends EventTarget {
     try {
       document = await get(`/v1/videos/${encodeURIComponent(this.id)}`);
     } catch (error) {
-      if (error.status !== 404) throw error;
+      if (![404, 410].includes(error.status)) throw error;
       this.isGone = true;
-      this.dispatchEvent(new Event('gone'));
+      this.dispatchEvent(new CustomEvent('gone', { detail: { isRemoved: error.status === 410, reason: error.message } }));
       return;
     }
     this.isGone = false;
