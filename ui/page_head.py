@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from longview.indexing.exports import FORMATS
 from longview.ui.access import PAGES
 from longview.video.probing.guard import MEDIA_SUFFIXES
 
@@ -33,6 +34,7 @@ def page_head(path: str) -> str:
         (
             f'<script src="{ASSETS_ROUTE}/{FIRST_SCRIPT}"></script>',
             f'<meta name="longview-suffixes" content="{" ".join(MEDIA_SUFFIXES)}">',
+            f'<meta name="longview-formats" content="{" ".join(FORMATS)}">',
             *(f'<link rel="modulepreload" href="{ASSETS_ROUTE}/{name}">' for name in modules),
             *(f'<link rel="preload" as="style" href="{ASSETS_ROUTE}/{name}">' for name in styles),
             f'<script type="module" src="{ASSETS_ROUTE}/main.js"></script>',

@@ -76,9 +76,9 @@ class MediaDocument(BaseModel):
     video_id: str
     state: Literal["ready", "preparing", "unavailable"]
     """`preparing`: a copy that browsers play is being made."""
-    reason: str
-    """Why there is nothing to play; empty if there is, or while it is being made."""
     has_pictures: bool
+    reason: str = ""
+    """Why there is nothing to play; empty if there is, or while it is being made."""
 
 
 class SpriteDocument(BaseModel):

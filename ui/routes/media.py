@@ -17,15 +17,14 @@ def media_router(app: Longview, workers: Workers) -> APIRouter:
 
     def state(entry: VideoEntry) -> schemas.MediaDocument:
         """Return what a browser can play; begin to make a copy that it plays, if it needs one."""
+        document = schemas.MediaDocument(video_id=entry.video_id, state="ready", has_pictures=entry.has_frames)
         try:
-            if app.browser_copy(entry) is not None:
-                name, reason = "ready", ""
-            else:
+            if app.browser_copy(entry) is None:
                 copy = workers.prepare_for_browser(entry)
-                name, reason = ("unavailable", copy.reason) if copy.status == "failed" else ("preparing", "")
+                document.state, document.reason = ("unavailable", copy.reason) if copy.status == "failed" else ("preparing", "")
         except EXPECTED_ERRORS as error:
-            name, reason = "unavailable", str(error)
-        return schemas.MediaDocument(video_id=entry.video_id, state=name, reason=reason, has_pictures=entry.has_frames)
+            document.state, document.reason = "unavailable", str(error)
+        return document
 
     @router.get("/videos/{video_id}/media")
     def media(request: Request, video_id: VideoId) -> Response:

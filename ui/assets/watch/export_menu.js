@@ -5,7 +5,8 @@ import { icon } from '../icons.js';
 import { text } from '../strings.js';
 import { sourceName } from './source_view.js';
 
-const FORMATS = ['srt', 'vtt', 'txt', 'json'];
+// The formats that the server writes.
+const FORMATS = document.querySelector('meta[name=longview-formats]').content.split(' ');
 const SUBTITLES = '.srt,.vtt,.ass,.ssa,.txt,.sub,.ttml';
 
 export class ExportMenu {
