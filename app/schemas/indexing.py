@@ -144,6 +144,8 @@ class TrackOut(BaseModel):
     """Checkpoint or speech model, and its fingerprint."""
     updated_at: str
     note: str
+    uncovered: list[SpanOut] = []
+    """Parts of what is complete that were not read to their end, so that something may be missing there."""
 
     @classmethod
     def of(cls, track: "Track") -> Self:
@@ -158,6 +160,7 @@ class TrackOut(BaseModel):
             model=track.provenance.checkpoint,
             updated_at=track.updated_at,
             note=track.note,
+            uncovered=[SpanOut.of(span) for span in track.uncovered],
         )
 
 

@@ -17,6 +17,8 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+VIDEO = "document.querySelector('longview-watch')?.shadowRoot?.querySelector('video')"
+"""Expression for the player of the watch page."""
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None and "LONGVIEW_NEED_BROWSER" not in os.environ, reason="no Chromium is installed"
 )

@@ -89,7 +89,7 @@ def page(browser: Browser, server: Server, video_id: str) -> Iterator[Page]:
     )
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(f"{server.url}/watch?video={video_id}")
-    page.wait_for_selector(".captions tr")
+    page.wait_for_selector("longview-panels .row")
     yield page
     page.close()
     assert not foreign_urls, "the page sent requests to other hosts"

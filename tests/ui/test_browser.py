@@ -15,15 +15,15 @@ from gradio_client import Client
 from PIL import Image
 from playwright.sync_api import APIResponse, Page, Route, expect
 
+from longview.core.time_text import parse_time
 from longview.core.timeline import Segment, Span
 from longview.indexing.sqlite.library import Library
-from tests.support.browser import needs_browser
+from tests.support.browser import VIDEO, needs_browser
 from tests.support.page_servers import EVENTS, Server
 
 pytestmark = needs_browser
 
-SUBTITLES_TRACK = "document.querySelector('.player video track[label=Subtitles]')"
-PLAYER_TIME = "document.querySelector('.player video').currentTime"
+PLAYER_TIME = f"{VIDEO}?.currentTime"
 
 
 def open_page(page: Page, path: str) -> None:
@@ -31,9 +31,9 @@ def open_page(page: Page, path: str) -> None:
 
 
 def test_caption_row_seeks_the_player_and_is_highlighted(page: Page) -> None:
-    page.locator(".captions tr").nth(1).click()
-    page.wait_for_function(f"Math.abs({PLAYER_TIME} - {EVENTS[1].start_s}) < 3 && document.querySelector('.captions tr.now')")
-    assert EVENTS[1].text in page.locator(".captions tr.now").inner_text()
+    page.locator("longview-panels .row").nth(1).click()
+    page.wait_for_function(f"Math.abs({PLAYER_TIME} - {EVENTS[1].start_s}) < 3")
+    expect(page.locator("longview-panels .row.now")).to_contain_text(EVENTS[1].text)
 
 
 def test_answer_has_links_to_times_and_survives_a_reload(page: Page) -> None:
@@ -60,13 +60,13 @@ def test_search_result_opens_the_video_at_its_moment(page: Page) -> None:
     for route in held:
         route.continue_()
     page.locator(".moments a").first.click()
-    page.wait_for_function(f"document.querySelector('.player video') && Math.abs({PLAYER_TIME} - {EVENTS[1].start_s}) < 1")
-    page.wait_for_function(f"{PLAYER_TIME} > {EVENTS[1].start_s} && !document.querySelector('.player video').paused")
+    page.wait_for_function(f"Math.abs({PLAYER_TIME} - {EVENTS[1].start_s}) < 1")
+    page.wait_for_function(f"{PLAYER_TIME} > {EVENTS[1].start_s} && !{VIDEO}.paused")
     # A reload and a shared link do not play.
     page.reload()
-    page.wait_for_function("document.querySelector('.player video')?.readyState > 0")
+    page.wait_for_function(f"{VIDEO}?.readyState > 0")
     page.wait_for_timeout(500)
-    assert page.evaluate("document.querySelector('.player video').paused")
+    assert page.evaluate(f"{VIDEO}.paused")
 
 
 def test_search_results_are_verified(page: Page) -> None:
@@ -128,11 +128,13 @@ def test_older_captions_can_be_replaced_and_stay_as_an_earlier_version(page: Pag
     expect(page.get_by_text("Captioned by demo (prompts 1); the default is now demo (prompts 2).")).to_be_visible()
     page.get_by_role("button", name="Caption again").click()
     expect(page.get_by_role("button", name="Caption again")).to_be_hidden()
-    expect(page.locator(".captions tr")).to_have_count(len(EVENTS))
+    expect(page.locator("longview-panels .row")).to_have_count(len(EVENTS))
     expect(page.get_by_text("Captioned by demo")).to_have_count(0)
-    page.get_by_text("Made by").click()
-    expect(page.locator("details.versions")).to_contain_text("demo, revision <b>1</b>, prompts 1")
-    link = page.locator("details.versions a", has_text="VTT").last.get_attribute("href")
+    page.get_by_label("Exports, versions and subtitles").click()
+    page.get_by_label("Version").select_option(index=0)
+    expect(page.locator("longview-panels .row")).to_have_text(re.compile("An older caption."))
+    expect(page.locator("longview-panels")).to_contain_text("demo, revision <b>1</b>, prompts 1")
+    link = page.locator(".menu-row a", has_text="VTT").get_attribute("href")
     assert server.get(link or "")[1] == content and b"An older caption." in content
     assert server.get(f"/export/{video_id}.vtt?version={1 << 70}")[0] == 404
 
@@ -150,14 +152,14 @@ def test_search_page_answers_questions_about_the_library(page: Page) -> None:
     page.get_by_label("Ask the whole library").fill("When does the blue square appear?")
     page.keyboard.press("Enter")
     page.locator(".moments a").first.click()
-    page.wait_for_function(f"document.querySelector('.player video') && Math.abs({PLAYER_TIME} - {EVENTS[2].start_s}) < 1")
+    page.wait_for_function(f"Math.abs({PLAYER_TIME} - {EVENTS[2].start_s}) < 1")
 
 
 def test_chapters_seek_the_player(page: Page) -> None:
-    page.locator(".summary summary").click()
-    chapter = page.locator(".chapters li").last
+    page.get_by_role("tab", name="Chapters").click()
+    chapter = page.locator("longview-panels .row").last
+    start_s = parse_time(chapter.locator(".time").inner_text())
     chapter.click()
-    start_s = float(str(chapter.get_attribute("data-seek")))
     page.wait_for_function(f"Math.abs({PLAYER_TIME} - {start_s}) < 3")
 
 
@@ -171,10 +173,11 @@ def test_examples_fit_the_video_and_sound_has_a_low_player(page: Page, server: S
     client = Client(server.url, verbose=False)
     _, video_id = client.predict(str(tmp_path / "talk.wav"), api_name="/index")
     page.goto(f"{server.url}/watch?video={video_id}")
+    page.get_by_role("tab", name="Chat").click()
     page.get_by_text("When is “lighthouse” mentioned?").click()
     expect(page.get_by_label("Question", exact=True)).to_have_value("When is “lighthouse” mentioned?")
     assert page.get_by_text("What happens at 0:05?").count() == 0
-    box = page.locator(".player video").bounding_box()
+    box = page.locator(".stage").bounding_box()
     assert box and box["height"] < 100
     client.predict(video_id, api_name="/remove")
 
@@ -190,7 +193,6 @@ def test_stopped_answer_is_not_stored_and_frees_the_model(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_text("3.", exact=True).first).to_be_visible()
     page.reload()
-    page.wait_for_selector(".captions tr")
     expect(page.get_by_text("How many events are in the video?").first).to_be_visible()
     expect(page.get_by_text("What happens between 1 and 29.5 seconds?")).to_have_count(0)
 
@@ -255,10 +257,12 @@ def test_question_that_is_asked_while_a_conversation_is_being_cleared_is_answere
 
 
 def test_exports_are_downloads_and_the_notice_is_visible(page: Page) -> None:
-    assert "only moving coloured shapes" in page.locator(".notice").inner_text()
+    page.get_by_label("Exports, versions and subtitles").click()
     with page.expect_download() as download:
         page.get_by_role("link", name="SRT").click()
     assert EVENTS[0].text in Path(download.value.path()).read_text(encoding="utf-8")
+    open_page(page, "/search")
+    expect(page.locator(".notice")).to_contain_text("only moving coloured shapes")
 
 
 def test_no_name_of_a_text_is_read_out(page: Page) -> None:

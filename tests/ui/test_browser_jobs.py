@@ -1,5 +1,6 @@
 """The queue of the page in a browser: uploads, buttons, and what appears while a job runs."""
 
+import re
 from pathlib import Path
 
 from gradio_client import Client
@@ -9,7 +10,7 @@ from longview.indexing.sqlite.library import Library
 from longview.video.synthetic import ShapesEvent, render
 from tests.support.browser import needs_browser
 from tests.support.page_servers import Server
-from tests.ui.test_browser import SUBTITLES_TRACK, open_page
+from tests.ui.test_browser import open_page
 
 pytestmark = needs_browser
 
@@ -106,22 +107,19 @@ def test_captions_are_shown_while_the_video_is_captioned(page: Page, server: Ser
     job = client.submit(str(path), api_name="/index")
     page.locator("longview-queue .queue > summary").click()
     page.locator("longview-queue li").get_by_role("link", name="long.mp4").click()
-    subtitles, captions = (page.locator(f"details[data-source={source}]") for source in ("subtitles", "captions"))
-    expect(subtitles).to_contain_text("A first line.")
-    subtitles.locator("summary").click()
-    assert not subtitles.evaluate("track => track.open")
-    page.evaluate("document.querySelector('.player video').dataset.isSame = 'yes'")
-    page.evaluate(f"{SUBTITLES_TRACK}.track.mode = 'showing'")
-    expect(captions).to_contain_text("A cyan ring")
-    expect(captions).to_contain_text("Complete up to")
-    expect(captions).not_to_contain_text("index the video again")
+    panels, rows = page.locator("longview-panels"), page.locator("longview-panels .row")
+    page.get_by_role("tab", name="Transcript").click()
+    expect(rows).to_have_text(re.compile("A first line."))
+    page.get_by_label("Captions over the picture").select_option("subtitles")
+    page.locator(".stage video").evaluate("video => { window.watched = video; }")
+    page.get_by_role("tab", name="Captions").click()
+    expect(rows.first).to_contain_text("A cyan ring")
+    expect(panels.locator(".source-state")).to_contain_text("%")
     _, video_id = job.result(timeout=60)
-    expect(captions.locator("tr")).to_have_count(2)
-    expect(captions).not_to_contain_text("Complete up to")
-    expect(page.locator(".summary")).to_have_count(1)
-    # What plays continues, with the new captions, and what the user has closed stays closed.
-    page.wait_for_function("document.querySelector('.player video track[label=Captions]')")
-    assert page.evaluate("document.querySelector('.player video').dataset.isSame") == "yes"
-    assert page.evaluate(f"{SUBTITLES_TRACK}.track.mode") == "showing"
-    page.wait_for_function("!document.querySelector('details[data-source=subtitles]').open")
+    expect(rows).to_have_count(2)
+    expect(panels.locator(".source-state")).to_be_empty()
+    # What plays continues with the new captions, and what was chosen stays chosen.
+    assert page.locator(".stage video").evaluate("video => video === window.watched")
+    expect(page.get_by_label("Captions over the picture")).to_have_value("subtitles")
+    expect(page.get_by_label("Captions over the picture").locator("option")).to_have_count(3)
     client.predict(video_id, api_name="/remove")

@@ -89,7 +89,7 @@ def test_two_pages_agree_on_removal_undo_and_new_titles(page: Page, browser: Bro
     hidden = browser.new_page()
     hidden.add_init_script("Object.defineProperty(document, 'hidden', { get: () => !window.isShown })")
     hidden.goto(f"{server.url}/watch?video={video_id(510)}")
-    expect(hidden.locator(".captions")).to_contain_text("a red circle")
+    expect(hidden.locator("longview-panels .row")).to_contain_text("a red circle")
     put_captions(library, sample_entry(video_id(510), "Video 0510"), sample_events("a blue star"))
     changed_s = time.monotonic()
     other = browser.new_page()
@@ -119,7 +119,7 @@ def test_two_pages_agree_on_removal_undo_and_new_titles(page: Page, browser: Bro
     other.close()
     hidden.wait_for_timeout(1000 * max(0.0, changed_s + REPLAYED_S + 2.0 - time.monotonic()))
     hidden.evaluate("window.isShown = true; document.dispatchEvent(new Event('visibilitychange'))")
-    expect(hidden.locator(".captions")).to_contain_text("a blue star")
+    expect(hidden.locator("longview-panels .row")).to_contain_text("a blue star")
     hidden.close()
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, ViewportSize, expect
 from longview.indexing.library_files import THUMBNAILS
 from longview.indexing.sqlite.library import Library
 from longview.video.synthetic import ShapesEvent, render
-from tests.support.browser import needs_browser
+from tests.support.browser import VIDEO, needs_browser
 from tests.support.library_samples import put_file
 from tests.support.page_servers import EVENTS, Server
 
@@ -87,9 +87,9 @@ def test_all_texts_are_readable_in_light_and_dark(page: Page, server: Server, vi
 def test_a_phone_shows_the_player_and_the_question_box(page: Page, server: Server, video_id: str) -> None:
     page.set_viewport_size(PHONE)
     page.goto(f"{server.url}/watch?video={video_id}")
-    player, question = page.locator(".player video"), page.get_by_label("Question", exact=True)
+    player, question = page.locator(".stage video"), page.get_by_label("Question", exact=True)
     expect(player).to_be_in_viewport(ratio=1)
-    page.locator(".captions tr").first.wait_for()
+    page.locator("longview-panels .row").first.wait_for()
     assert_fits(page)
     question.click()
     expect(question).to_be_in_viewport(ratio=1)
@@ -176,7 +176,7 @@ def test_a_file_that_is_replaced_while_it_is_watched_is_said_to_have_changed(pag
     other = render(tmp_path / "other.mp4", (), 8.0, fps=5, seed=1)
     entry = put_file(library, path, "watched")
     page.goto(f"{server.url}/watch?video={entry.video_id}")
-    page.wait_for_function("document.querySelector('.player video')?.readyState >= 2")
+    page.wait_for_function(f"{VIDEO}?.readyState >= 2")
     shutil.copy(other, path)
     page.get_by_label("Question", exact=True).fill("What happens between 1 and 8 seconds?")
     page.keyboard.press("Enter")
@@ -184,9 +184,9 @@ def test_a_file_that_is_replaced_while_it_is_watched_is_said_to_have_changed(pag
     expect(page.locator(".message.bot").last).to_contain_text(sentence)
     page.reload()
     # What was found in it is still there.
-    expect(page.locator(".captions tr").first).to_contain_text("a red circle")
+    expect(page.locator("longview-panels .row").first).to_contain_text("a red circle")
     expect(page.get_by_text(sentence).first).to_be_visible()
-    expect(page.locator(".player video")).to_have_count(0)
+    expect(page.locator(".stage video")).to_be_hidden()
     library.remove(entry.video_id)
 
 
@@ -195,12 +195,12 @@ def test_a_video_that_is_indexed_again_plays_on_with_the_new_captions(page: Page
     track = library.video(video_id).track("captions")
     assert track is not None
     segments = [item.segment for item in library.tracks.segments(video_id, "captions")]
-    video = page.locator(".player video")
+    video = page.locator(".stage video")
     video.evaluate("video => { window.watched = video; video.muted = true; return video.play(); }")
     page.wait_for_function("window.watched.currentTime > 0.2")
     again = [replace(segments[0], text="A red circle, described again."), *segments[1:]]
     library.put_captions(video_id, track, again, summary="", chapters=())
-    expect(page.locator(".captions tr").first).to_contain_text("described again", timeout=5000)
+    expect(page.locator("longview-panels .row").first).to_contain_text("described again", timeout=5000)
     seconds = video.evaluate("video => video === window.watched && !video.paused && video.currentTime")
     assert seconds > 0.2
     page.wait_for_function("seconds => window.watched.currentTime > seconds", arg=seconds)

@@ -8,35 +8,13 @@ from urllib.parse import quote
 
 import pytest
 
-from longview.app.qa.chapters import Chapters
 from longview.app.qa.retriever import SearchResults
 from longview.app.runtime.caption_offer import CaptionOffer
-from longview.core.timeline import Event, Segment, Span
+from longview.core.timeline import Segment, Span
 from longview.indexing.records.job import JobStatus, QueuedJob
-from longview.indexing.records.track import Provenance, Track, TrackVersion
-from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.search import Evidence, Moment
 from longview.ui import render
-from tests.support.library_samples import sample_entry, sample_track
 from tests.support.parsed_page import HOSTILE, ParsedPage
-
-CAPTIONS = sample_track("captions", segment_count=1)
-SPEECH = sample_track("speech", segment_count=2, language="en", languages=("en", "de"))
-
-
-def entry_with(*tracks: Track) -> VideoEntry:
-    return replace(sample_entry("aaaaaaaaaaaa"), tracks=tracks)
-
-
-def tracks(*shown: Track, text: str = "t", is_running: bool = False) -> str:
-    """Render tracks, with one segment each if they have any."""
-    segments = {track.source: [Segment(Span(61.25, 62.5), text, track.source)] if track.segment_count else [] for track in shown}
-    return render.tracks(entry_with(*shown), segments, is_running=is_running)
-
-
-def version_of(track: Track, replaced_at: str = "", **changes: str) -> TrackVersion:
-    provenance = replace(track.provenance, **changes)  # type: ignore[arg-type]
-    return TrackVersion(7, "aaaaaaaaaaaa", replace(track, provenance=provenance), replaced_at)
 
 
 def moment(text: str = "t", start_s: float = 1.0, source: str = "captions", *, title: str = "t") -> Moment:
@@ -66,18 +44,6 @@ def job(title: str, status: JobStatus = "running", **values: Any) -> QueuedJob:
     return QueuedJob(**known | rest | dates | {"job_id": 7, "title": title, "status": status} | values)
 
 
-def player_with_facts(**facts: str) -> str:
-    return render.player(replace(sample_entry("aaaaaaaaaaaa"), facts=facts), ready=True)
-
-
-def summary_of(entry: VideoEntry, *, is_quoted: bool = False) -> str:
-    return render.summary(entry, Chapters(entry.chapters, is_quoted))
-
-
-def entry_with_chapter(summary: str, chapter: str) -> VideoEntry:
-    return replace(sample_entry("aaaaaaaaaaaa"), summary=summary, chapters=(Event(Span(0, 100), chapter),))
-
-
 def found(*moments: Moment) -> SearchResults:
     return SearchResults("query", moments)
 
@@ -85,22 +51,7 @@ def found(*moments: Moment) -> SearchResults:
 RENDERERS: dict[str, Callable[[str], str]] = {
     "notice": render.notice,
     "failure": render.failure,
-    "player": lambda text: render.player(sample_entry("aaaaaaaaaaaa", text), ready=True),
-    "player without its browser copy": lambda text: render.player(sample_entry("aaaaaaaaaaaa", text), ready=False),
-    "facts": lambda text: player_with_facts(width=text, height=text, codec=text),
-    "codec": lambda text: player_with_facts(codec=text),
-    "summary": lambda text: summary_of(entry_with_chapter(text, "t")),
-    "chapter": lambda text: summary_of(entry_with_chapter("t", text)),
-    "quoted chapter": lambda text: summary_of(entry_with_chapter("t", text), is_quoted=True),
-    "segments": lambda text: tracks(CAPTIONS, text=text),
-    "checkpoint of captions": lambda text: render.provenance(
-        [version_of(CAPTIONS, checkpoint=text, revision=text, profile=text)]
-    ),
-    "earlier version": lambda text: render.provenance([version_of(SPEECH, "2026", checkpoint=text, prompt_version=text)]),
     "offer": lambda text: render.caption_offer(CaptionOffer(text, Path(text), has_captions=True)),
-    "track's note": lambda text: tracks(replace(CAPTIONS, note=text)),
-    "note of an empty track": lambda text: tracks(sample_track("speech", note=text)),
-    "track's language": lambda text: tracks(replace(SPEECH, languages=(text,))),
     "moments": lambda text: render.moments(found(moment(text))),
     "moment's title": lambda text: render.moments(found(moment(title=text))),
     "citation's title": lambda text: render.citation_cards([("aaaaaaaaaaaa", text, Span(1, 2))]),
@@ -119,79 +70,6 @@ def test_text_in_html_is_escaped(renderer: Callable[[str], str], text: str) -> N
     # A link may have the text as a value of its query only.
     assert [link.replace(quote(text), "harmless") for link in page.links] == harmless.links
     assert text in page.text
-
-
-def test_chapters_have_times_in_the_format_of_the_captions() -> None:
-    assert "0:00:00.0 A red circle." in ParsedPage(summary_of(entry_with_chapter("One event.", "A red circle."))).words
-
-
-def test_segments_seek_the_player() -> None:
-    assert tracks(CAPTIONS, SPEECH).count('data-seek="61.250" data-until="62.500"') == 2
-
-
-def test_versions_say_what_made_them_and_earlier_ones_have_exports() -> None:
-    plan = {"patch_period_s": 1.0, "width": 448, "height": 256, "windows": [{}] * 20}
-    track = replace(CAPTIONS, updated_at="2026-11-26T10:00:00+00:00")
-    provenance = Provenance("org/a@1", "4", plan, "1a2b3c4d" * 5, "qwen3-vl")
-    current = TrackVersion(8, "aaaaaaaaaaaa", replace(track, provenance=provenance))
-    page = ParsedPage(render.provenance([version_of(track, "2026-11-27", checkpoint="demo@1"), current]))
-    assert page.words == (
-        "Made by Captions: org/a, revision 1a2b3c4d, profile qwen3-vl, prompts 4, "
-        "2 frames per second of 448 x 256 in 20 windows; 26 Nov 2026 "
-        "Earlier versions They are not searched. Captions: demo, prompts 1; 26 Nov 2026 Export version 7: SRT VTT JSON CSV TXT"
-    )
-    assert page.links == [f"/export/aaaaaaaaaaaa.{format}?version=7" for format in ("srt", "vtt", "json", "csv", "txt")]
-    assert page.tags[0] == ("details", "class", "data-source")
-    assert render.provenance([version_of(sample_track("captions"))]) == ""
-
-
-def test_tracks_have_size_and_languages_and_the_first_is_open() -> None:
-    page = tracks(CAPTIONS, SPEECH)
-    assert "Captions · 1" in page and "Speech · 2 · en, de" in page
-    assert ParsedPage(page).tags.count(("details", "class", "data-source", "open")) == 1
-    assert page.index(" open>") < page.index("Speech")
-
-
-def test_screen_text_comes_after_speech() -> None:
-    page = tracks(sample_track("screen_text", segment_count=1), SPEECH)
-    assert page.index(" open>") < page.index("Speech") < page.index("Screen text")
-
-
-def test_track_says_what_is_missing() -> None:
-    partial = tracks(sample_track("speech", "incomplete", done_s=61.0, segment_count=1))
-    assert "Complete up to 0:01:01.0 of 0:01:40.0; index the video again to resume." in ParsedPage(partial).words
-    growing_track = sample_track("captions", "incomplete", done_s=61.0, segment_count=1, uncovered=(Span(61, 100),))
-    growing = tracks(growing_track, is_running=True)
-    assert ParsedPage(growing).words.count("Complete up to 0:01:01.0 of 0:01:40.0.") == 1
-    assert "again" not in growing and "may be incomplete" not in growing
-    # A job that runs fills the gaps of an incomplete track only.
-    for is_running in (False, True):
-        gap = tracks(replace(CAPTIONS, uncovered=(Span(90, 100),)), is_running=is_running)
-        assert "Captions may be incomplete from 0:01:30.0 – 0:01:40.0." in ParsedPage(gap).words
-    assert ParsedPage(tracks(sample_track("captions"))).words == "No events detected."
-    declined = sample_track("captions", "declined", note="the demo checkpoint cannot caption this kind of video")
-    words = ParsedPage(tracks(declined)).words
-    assert words.startswith("No captions: the demo checkpoint cannot caption this kind of video.") and words.endswith(
-        render.NOTHING_SEARCHABLE
-    )
-    # With words, the captions are no dead end.
-    assert render.NOTHING_SEARCHABLE not in ParsedPage(tracks(declined, sample_track("speech", segment_count=1))).words
-
-
-def test_only_tracks_with_segments_have_exports() -> None:
-    assert render.exports(None) == render.exports(entry_with(sample_track("captions"))) == ""
-    links = ParsedPage(render.exports(entry_with(sample_track("captions"), SPEECH))).links
-    assert links == [f"/export/aaaaaaaaaaaa.{format}?source=speech" for format in ("srt", "vtt", "json", "csv", "txt")]
-
-
-def test_player_has_a_text_track_for_each_source_and_language() -> None:
-    links = ParsedPage(render.player(entry_with(CAPTIONS, SPEECH), ready=True)).links
-    assert links == [
-        "/media/aaaaaaaaaaaa#t=0.000",
-        "/export/aaaaaaaaaaaa.vtt?source=captions",
-        "/export/aaaaaaaaaaaa.vtt?source=speech&language=en",
-        "/export/aaaaaaaaaaaa.vtt?source=speech&language=de",
-    ]
 
 
 def test_moment_links_to_its_start_and_shows_its_middle() -> None:

@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import needs_browser
+from tests.support.browser import VIDEO, needs_browser
 from tests.support.page_servers import Server
 
 pytestmark = needs_browser
@@ -12,7 +12,7 @@ def second_page(browser: Browser, server: Server, video_id: str) -> Page:
     """Open the video in a page of another profile."""
     page = browser.new_page()
     page.goto(f"{server.url}/watch?video={video_id}")
-    page.wait_for_selector(".captions tr")
+    page.wait_for_selector("longview-panels .row")
     return page
 
 
@@ -71,9 +71,9 @@ def test_the_address_keeps_the_query_and_the_place_in_the_video(page: Page, serv
     page.go_back()
     expect(page.locator(".moments a").first).to_be_visible()
     page.goto(f"{server.url}/watch?video={video_id}&t=20")
-    page.wait_for_function("Math.abs(document.querySelector('.player video')?.currentTime - 20) < 1")
-    page.locator(".captions tr").first.click()
+    page.wait_for_function(f"Math.abs({VIDEO}?.currentTime - 20) < 1")
+    page.locator("longview-panels .row").first.click()
     page.wait_for_url("**&t=3")
-    page.evaluate("document.querySelector('.player video').pause()")
+    page.evaluate(f"{VIDEO}.pause()")
     page.goto(server.url)
     page.locator("longview-library .seen").first.wait_for()

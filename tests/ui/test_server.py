@@ -26,16 +26,15 @@ def video_ids(shell: Shell) -> list[str]:
     return [row["video_id"] for row in shell.json("list")["videos"]]
 
 
-def test_open_video_has_player_captions_and_exports(client: Client, video_id: str) -> None:
-    player, summary, captions, exports, *_ = client.predict(video_id, api_name="/open")
-    assert 'data-seek="0.000"' in summary and "3 events" in summary
-    assert f'src="/media/{video_id}' in player
-    assert "<b>events" not in player
-    for event in EVENTS:
-        assert event.text in captions
-    starts = [float(start) for start in re.findall(r'data-seek="([\d.]+)"', captions)]
-    assert starts == pytest.approx([event.start_s for event in EVENTS], abs=1)
-    assert f'href="/export/{video_id}.srt?source=captions"' in exports
+def test_open_video_has_its_questions_and_its_document_the_rest(server: Server, client: Client, video_id: str) -> None:
+    _, _, _, examples, *_ = client.predict(video_id, api_name="/open")
+    assert ["What happens at 0:05?"] in examples["samples"]
+    document = json.loads(server.get(f"/v1/videos/{video_id}")[1])
+    assert document["facts"]["fps"] > 0 and document["tracks"][0]["segments"] == len(EVENTS)
+    segments = json.loads(server.get(f"/v1/videos/{video_id}/segments?source=captions")[1])["segments"]
+    assert [segment["text"] for segment in segments] == [event.text for event in EVENTS]
+    assert [segment["start_s"] for segment in segments] == pytest.approx([event.start_s for event in EVENTS], abs=1)
+    assert json.loads(server.get(f"/v1/videos/{video_id}/media")[1])["state"] == "ready"
 
 
 def test_answer_has_links_to_times_and_survives_a_reload(client: Client, video_id: str) -> None:

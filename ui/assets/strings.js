@@ -208,6 +208,8 @@ const ENGLISH = {
   'watch.state.none': '{source}: looked for, and nothing was found.',
   'watch.state.not_yet': '{source}: not looked for yet.',
   'watch.state.not_yet.action': 'Look for it',
+  'watch.uncovered': '{source} may be incomplete from {spans}.',
+  'watch.nothing': 'There is nothing to search or ask about yet. Subtitles can be added in the menu beside the field; captions need another model.',
   'watch.selection': 'Selected part',
   'watch.span': '{span} ({seconds} s)',
   'watch.play.span': 'Play',

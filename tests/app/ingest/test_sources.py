@@ -9,6 +9,7 @@ import pytest
 from longview.app.ingest import sources
 from longview.app.ingest.options import IndexOptions
 from longview.app.jobs import monitor
+from longview.app.jobs.source_states import source_states
 from longview.app.qa.example_questions import examples_for
 from longview.app.service import Longview
 from longview.app.serving.workers import Workers
@@ -16,7 +17,6 @@ from longview.core.progress import Progress
 from longview.core.sources import SOURCES, SourceTraits
 from longview.core.timeline import Segment, Span
 from longview.indexing.records.video import VideoEntry
-from longview.ui import render
 from tests.support import new_modules
 from tests.support.app_samples import demo_settings
 from tests.support.new_modules.music import FOUND
@@ -79,8 +79,8 @@ def test_a_new_modules_is_one_module_and_one_row(app: Longview, entry: VideoEntr
     # It is exported, and shown on the page.
     assert "00:00:01,000 --> 00:00:02,500\nA slow waltz of an accordion." in app.export(entry, "srt", ["music"])
     assert "A drum roll." in shell.call("export", entry.video_id, "--format", "txt", "--source", "music")["content"]
-    page = render.tracks(entry, {"music": app.segments(entry, "music")})
-    assert "Music" in page and "A slow waltz of an accordion." in page
+    states = {state.source: state.state for state in source_states(entry, None, is_outdated=False)}
+    assert states["music"] == "current"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,10 @@ import { post } from '../api.js';
 import { element, toast } from '../dom.js';
 import { duration, percent } from '../format.js';
 import { hasText, text } from '../strings.js';
+import { spanText } from './times.js';
+
+// States after which nothing more comes by itself.
+const SETTLED = ['none', 'failed', 'not_yet', 'partial'];
 
 // Return the name of a source.
 export function sourceName(source) {
@@ -23,6 +27,8 @@ export function stateView(session, source) {
   }
   const note = state.reason || (state.state === 'current' ? track?.note : '');
   if (note) parts.push(element('p', { text: note }));
+  if (track?.uncovered.length && state.state !== 'running') parts.push(element('p', { text: text('watch.uncovered', { source: values.source, spans: track.uncovered.map(({ start_s: start, end_s: end }) => spanText({ start, end })).join(', ') }) }));
+  if (!video.sources.length && video.document.sources.every((each) => SETTLED.includes(each.state))) parts.push(element('p', { text: text('watch.nothing') }));
   if (['not_yet', 'failed', 'partial', 'outdated'].includes(state.state) && !video.document.missing)
     parts.push(element('button', { class: 'small', text: text(`watch.state.${state.state}.action`), click: (event) => look(event.target, video, source) }));
   return parts;
