@@ -200,7 +200,7 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
         return str(event.value[0])
 
     page.load(on_load, None, [selected_video, *view], api_visibility="private", queue=False).then(
-        None, None, None, js="() => longviewOpened()"
+        None, None, None, js="() => longviewTell('opened')"
     )
     # For clients of the API: the page itself is loaded with another address.
     selected_video.input(on_select, selected_video, view, api_name="open", queue=False)
@@ -209,7 +209,7 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
     caption_again.click(on_caption_again, selected_video, [offer, caption_again], api_name="caption_again", queue=False)
     examples.select(on_example, None, question, api_visibility="private", queue=False)
     chat_components = [question, chat, undo_button]
-    question.submit(None, None, None, js="() => longviewAsking()")
+    question.submit(None, None, None, js="() => longviewTell('asking')")
     # An answer runs in a thread of the server, so that following it takes no place in a queue.
     following: dict[str, Any] = {"concurrency_limit": MAX_FOLLOWERS}
     asking = question.submit(
@@ -225,7 +225,7 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
         **following,
     )
     for event in (asking, attaching):
-        event.then(None, None, None, js="() => longviewFollowed()")
+        event.then(None, None, None, js="() => longviewTell('followed')")
     # The answer ends at its next chunk or token, and frees the model.
     question.stop(on_stop, selected_video, question, api_visibility="private", queue=False)
     # Gradio's own `cancels` ends what runs when the handler is done, so also a question that was asked in the meantime.

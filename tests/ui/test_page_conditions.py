@@ -72,7 +72,11 @@ def test_all_texts_are_readable_in_light_and_dark(page: Page, server: Server, vi
     asked.fill("When does the blue square appear?")
     page.keyboard.press("Enter")
     expect(page.locator(".message.bot").last).to_contain_text("Evidence:")
-    places = {"/?": "longview-library .card", f"/watch?video={video_id}&": ".message.bot", "/search?q=yellow+star&": ".moments a"}
+    places = {
+        "/?": "longview-library .card",
+        f"/watch?video={video_id}&tab=chat&": ".message.bot",
+        "/search?q=yellow+star&": ".moments a",
+    }
     for address, place in places.items():
         page.goto(f"{server.url}{address}__theme={theme}")
         expect(page.locator(place).first).to_be_visible()
@@ -184,8 +188,9 @@ def test_a_file_that_is_replaced_while_it_is_watched_is_said_to_have_changed(pag
     expect(page.locator(".message.bot").last).to_contain_text(sentence)
     page.reload()
     # What was found in it is still there.
+    page.get_by_role("tab", name="Captions").click()
     expect(page.locator("longview-panels .row").first).to_contain_text("a red circle")
-    expect(page.get_by_text(sentence).first).to_be_visible()
+    expect(page.locator("longview-watch").get_by_text(sentence)).to_be_visible()
     expect(page.locator(".stage video")).to_be_hidden()
     library.remove(entry.video_id)
 

@@ -11,8 +11,8 @@ pytestmark = needs_browser
 def second_page(browser: Browser, server: Server, video_id: str) -> Page:
     """Open the video in a page of another profile."""
     page = browser.new_page()
-    page.goto(f"{server.url}/watch?video={video_id}")
-    page.wait_for_selector("longview-panels .row")
+    page.goto(f"{server.url}/watch?video={video_id}&tab=chat")
+    page.locator(".stage video").wait_for()
     return page
 
 
@@ -45,7 +45,7 @@ def test_an_answer_is_stopped_by_another_page_and_a_cleared_conversation_is_empt
     expect(page.locator(".message.bot").last).to_have_text("Stopped.")
     ask(page, "How many events are in the video?")
     expect(other.get_by_text("3.", exact=True).first).to_be_visible()
-    page.get_by_label("Clear").click()
+    page.get_by_label("Clear", exact=True).click()
     expect(other.locator(".message.user")).to_have_count(0)
     page.get_by_role("button", name="Undo clearing").click()
     expect(other.locator(".message.user", has_text="How many events")).to_be_visible()

@@ -1,4 +1,5 @@
 // What every page has: the queue, dropping of files anywhere, and the state of the connection. Each page adds its own part.
+import './gradio_events.js';
 import './queue.js';
 import './library.js';
 import './no_video.js';

@@ -1,6 +1,7 @@
 // The chat, which Gradio draws: it follows answers that run on the server, and its links play parts of the video.
 import { listen } from '../events.js';
 import { setFieldValue } from '../dom.js';
+import { onGradio } from '../gradio_events.js';
 
 // The parts of Gradio's page.
 const QUESTION = '#longview-question textarea';
@@ -53,16 +54,17 @@ export function bindChat(session) {
   // A reply that was followed may have been cut off.
   listen('reset', follow);
   listen('connection', (isThere) => { if (isThere) follow(); });
-  window.longviewAsking = () => {
+  onGradio('asking', () => {
     isFollowing = true;
     session.openTab('chat');
-  };
-  window.longviewFollowed = () => {
+  });
+  onGradio('followed', () => {
     isFollowing = false;
     showEvidence(session);
     if (hasChanged) follow();
-  };
-  window.longviewOpened = follow;
+  });
+  // An answer may be running that was asked for before this page was loaded.
+  onGradio('opened', follow);
 }
 
 // Mark on the strip what the last answer rests on.

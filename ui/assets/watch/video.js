@@ -18,6 +18,8 @@ export class Video extends EventTarget {
   #reading = null;
   #timer = null;
   #readMs = -Infinity;
+  // Whether something of the video was written since the last reading, which its document may not show.
+  #isStale = false;
 
   constructor(id) {
     super();
@@ -25,9 +27,13 @@ export class Video extends EventTarget {
     this.document = null;
     this.chapters = null;
     this.isGone = false;
-    listen('videos', ({ ids }) => { if (ids.includes(id)) this.refresh(); });
+    listen('videos', ({ ids }) => {
+      if (!ids.includes(id)) return;
+      this.#isStale = true;
+      this.refresh();
+    });
     listen('jobs', ({ jobs }) => { if (jobs.some((job) => job.video_id === id)) this.refresh(); });
-    listen('reset', () => this.refresh());
+    listen('reset', () => { this.#isStale = true; this.refresh(); });
     listen('connection', (isThere) => { if (isThere) this.refresh(); });
   }
 
@@ -91,8 +97,11 @@ export class Video extends EventTarget {
     this.document = document;
     this.dispatchEvent(new Event('video'));
     for (const source of [...this.#tracks.keys()]) if (!this.track(source)?.segments) this.#set(source, null);
-    const changed = this.sources.filter((source) => this.#key(source) !== this.#tracks.get(source)?.key);
-    await Promise.all(changed.map((source) => this.#readTrack(source)));
+    // A track that is written again in the same second has the same key. While a job runs, only what it adds is read.
+    const isStale = this.#isStale && !document.sources.some((state) => state.state === 'running');
+    this.#isStale = false;
+    const changed = this.sources.filter((source) => isStale || this.#key(source) !== this.#tracks.get(source)?.key);
+    await Promise.all(changed.map((source) => this.#readTrack(source, { isWhole: isStale })));
     if (changed.length || !this.chapters) await this.#readChapters();
   }
 
@@ -102,12 +111,12 @@ export class Video extends EventTarget {
   }
 
   // Read a track page by page. What was shown before stays until there is as much of the new one.
-  async #readTrack(source) {
+  async #readTrack(source, { isWhole: readsAll = false } = {}) {
     const generation = (this.#generations.get(source) ?? 0) + 1;
     this.#generations.set(source, generation);
     const key = this.#key(source);
     const before = this.#tracks.get(source);
-    const known = before?.isWhole && before.version === this.shownVersion(source) ? before.segments.rows : [];
+    const known = !readsAll && before?.isWhole && before.version === this.shownVersion(source) ? before.segments.rows : [];
     // A track that has grown begins with what was read of it. Its last row may have become longer.
     let rows = known.slice(0, -1);
     let offset = rows.length;
