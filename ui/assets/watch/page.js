@@ -47,6 +47,8 @@ class Watch extends HTMLElement {
       return;
     }
     this.session = opened;
+    // For tests and for scripts of users in the console.
+    window.longviewSession = opened;
     const { video, player, strip } = opened;
     this.#build();
     video.addEventListener('video', () => this.#videoChanged());
