@@ -78,6 +78,7 @@ def page(browser: Browser, server: Server, talk: VideoEntry) -> Iterator[Page]:
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     open_at(page, server, talk, "tab=transcript")
+    page.locator(".stage video").wait_for()
     yield page
     context.close()
     assert not errors
@@ -92,6 +93,10 @@ def wait_for_time(page: Page, seconds: float, *, within_s: float = 0.3) -> None:
     page.wait_for_function(f"Math.abs({TIME} - {seconds}) < {within_s}")
 
 
+def seek(page: Page, seconds: float) -> None:
+    page.locator(".stage video").evaluate("(video, seconds) => { video.currentTime = seconds; }", seconds)
+
+
 def pause(page: Page) -> None:
     page.evaluate(f"{VIDEO}.pause()")
 
@@ -103,7 +108,7 @@ def test_a_link_opens_at_its_time_and_the_row_that_plays_is_in_view(page: Page, 
     expect(now).to_be_in_viewport(ratio=1)
     # What somebody reads stays, until they want to follow again.
     page.locator("longview-panels .list").hover()
-    page.mouse.wheel(0, -4000)
+    page.mouse.wheel(0, -1050)
     expect(page.locator("longview-panels .row", has_text="Sentence 40")).to_be_in_viewport()
     page.evaluate(f"{VIDEO}.play()")
     page.wait_for_function(f"{TIME} > 72")
@@ -134,14 +139,15 @@ def test_find_goes_from_hit_to_hit_and_marks_them_on_the_timeline(page: Page) ->
     assert "find=LEAD+pipes" in page.url
     # Accents and case make no difference.
     field.fill("bluten")
-    expect(page.locator("longview-panels .hits")).to_have_text("1 of 91")
+    expect(page.locator("longview-panels .hits")).to_contain_text("of 91")
     field.fill("zebra")
     expect(page.locator("longview-panels .hits")).to_have_text("not found")
 
 
 def test_the_timeline_shows_each_event_at_its_time(page: Page) -> None:
     page.get_by_label("Timeline").wait_for()
-    page.wait_for_function("window.longviewSession.strip.x(50) > 10")
+    # Gradio has put the columns beside each other.
+    page.wait_for_function(f"Math.abs(window.longviewSession.strip.x({DURATION_S}) - 638) < 20")
 
     def edges(name: str, start_s: float, end_s: float) -> None:
         """Check that a line is filled from one pixel after a start to one before an end, and not beside them."""
@@ -152,7 +158,7 @@ def test_the_timeline_shows_each_event_at_its_time(page: Page) -> None:
     edges("Screen text", 10.0, 20.0)
     edges("Screen text", 30.0, 50.0)
     # From the whole to a second, by keys.
-    page.evaluate(f"{VIDEO}.currentTime = 10")
+    seek(page, 10)
     page.wait_for_function(f"!{VIDEO}.seeking")
     for _ in range(7):
         page.keyboard.press("+")
@@ -215,6 +221,7 @@ def test_each_key_does_what_the_list_says(page: Page) -> None:
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keys")).to_contain_text("Previous or next frame")
     page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_hidden()
     page.keyboard.press("Space")
     page.wait_for_function(f"!{VIDEO}.paused")
     page.keyboard.press("Space")
@@ -260,9 +267,9 @@ def test_each_key_does_what_the_list_says(page: Page) -> None:
 
 def test_captions_are_drawn_over_the_picture_and_stay_chosen(page: Page, server: Server, talk: VideoEntry) -> None:
     page.get_by_label("Captions over the picture").select_option("screen_text")
-    page.evaluate(f"{VIDEO}.currentTime = 12")
+    seek(page, 12)
     expect(page.locator(".over-lines")).to_have_text("First slide")
-    page.evaluate(f"{VIDEO}.currentTime = 25")
+    seek(page, 25)
     expect(page.locator(".over-lines")).to_be_hidden()
     open_at(page, server, talk, "t=35")
     expect(page.locator(".over-lines")).to_have_text("Second")
@@ -303,11 +310,11 @@ def test_a_track_that_grows_is_read_on_where_it_is_read(page: Page, server: Serv
     expect(page.locator("longview-panels .source-state")).to_contain_text("complete up to 30 %")
     row = page.locator("longview-panels .row", has_text="Sentence 10 is")
     row.scroll_into_view_if_needed()
-    row.evaluate("row => { window.marked = row.querySelector('.text').firstChild; }")
-    before = row.bounding_box()
+    place = "row => row.getBoundingClientRect().top - row.closest('.list').getBoundingClientRect().top"
+    before = row.evaluate(place)
     library.tracks.append(video_id, replace(track, status="complete", done_s=100.0), rows[30:], after_s=30.0)
     expect(page.locator("longview-panels .source-state")).to_be_empty(timeout=5000)
-    assert row.bounding_box() == before
+    assert row.evaluate(place) == pytest.approx(before, abs=1)
     page.locator("longview-panels .list").focus()
     page.keyboard.press("End")
     expect(page.locator("longview-panels .row", has_text="Sentence 95 is")).to_be_in_viewport(ratio=1)

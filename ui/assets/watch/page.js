@@ -137,6 +137,7 @@ class Watch extends HTMLElement {
     strip.setLines(lines);
     this.#linesSource ??= localStorage.getItem('longview-lines');
     this.controls.offerLines(video.sources, this.#linesSource);
+    this.#showLine();
   }
 
   #chooseLines(source) {

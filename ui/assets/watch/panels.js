@@ -130,7 +130,10 @@ class Panels extends HTMLElement {
       text: hasText(`watch.tab.${name}`) ? text(`watch.tab.${name}`) : sourceName(name),
       click: () => this.#open(name), keydown: (event) => this.#tabKey(event, names),
     })));
-    if (hasFocus) this.tabs.querySelector('[aria-selected=true]').focus();
+    const chosen = this.tabs.querySelector('[aria-selected=true]');
+    if (hasFocus) chosen.focus();
+    // On a phone the tabs are wider than the page.
+    this.tabs.scrollLeft = chosen.offsetLeft - this.tabs.offsetLeft;
   }
 
   #tabKey(event, names) {
@@ -162,10 +165,12 @@ class Panels extends HTMLElement {
     const isSame = key === this.#key;
     this.#key = key;
     if (isChapters && !this.#rows.length) this.state.replaceChildren(text('watch.chapters.none'));
-    this.#now = -1;
+    if (!isSame) {
+      this.#now = -1;
+      this.list.followAgain();
+    }
     this.list.setCount(this.#rows.length, { keepsPlace: isSame });
     this.#search({ keepsHit: isSame });
-    if (!isSame) this.list.followAgain();
     this.#follow(!isSame);
   }
 
@@ -246,7 +251,7 @@ class Panels extends HTMLElement {
     this.#query = query;
     this.#hits = [];
     if (query) this.#rows.forEach((row, index) => { if (this.#foldedText(row).includes(query)) this.#hits.push(index); });
-    if (keepsHit) this.#hit = this.#hits.indexOf(before);
+    if (keepsHit && this.#hits.includes(before)) this.#hit = this.#hits.indexOf(before);
     else {
       const time = this.session.player.time;
       this.#hit = this.#hits.length ? Math.max(0, this.#hits.findIndex((index) => this.#rows[index].end_s >= time)) : -1;

@@ -100,19 +100,25 @@ export class RowList {
     const free = [];
     for (const [index, row] of this.#rows)
       if (index < first || index >= last) {
+        row.remove();
         free.push(row);
         this.#rows.delete(index);
       }
+    let next = this.space.firstElementChild;
     for (let index = first; index < last; index++) {
-      if (this.#rows.has(index)) continue;
-      const row = free.pop() ?? this.space.appendChild(this.make());
+      if (this.#rows.has(index)) {
+        next = this.#rows.get(index).nextElementSibling;
+        continue;
+      }
+      const row = free.pop() ?? this.make();
+      // Screen readers read the rows in the order of the document.
+      this.space.insertBefore(row, next);
       row.dataset.index = index;
       row.setAttribute('aria-setsize', this.#count);
       row.setAttribute('aria-posinset', index + 1);
       this.fill(row, index);
       this.#rows.set(index, row);
     }
-    for (const row of free) row.remove();
     this.#correctHeights();
     for (const [index, row] of this.#rows) row.style.transform = `translateY(${this.#tops[index]}px)`;
   }

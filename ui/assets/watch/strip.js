@@ -231,8 +231,8 @@ export class Strip extends EventTarget {
     let drawnTo = -1;
     const last = segments.countBefore(to);
     for (let index = segments.firstOverlapping(from); index < last; index++) {
-      const left = Math.max(-1, this.#scale.x(segments.starts[index]));
-      const right = Math.min(width + 1, Math.max(left + 1, this.#scale.x(segments.ends[index])));
+      const left = Math.max(-1, Math.round(this.#scale.x(segments.starts[index])));
+      const right = Math.min(width + 1, Math.max(left + 1, Math.round(this.#scale.x(segments.ends[index]))));
       // Many events share a pixel when a long video is shown whole.
       if (right <= drawnTo || right < 0) continue;
       const start = Math.max(left, drawnTo);

@@ -102,7 +102,7 @@ export class Video extends EventTarget {
     this.#isStale = false;
     const changed = this.sources.filter((source) => isStale || this.#key(source) !== this.#tracks.get(source)?.key);
     await Promise.all(changed.map((source) => this.#readTrack(source, { isWhole: isStale })));
-    if (changed.length || !this.chapters) await this.#readChapters();
+    if (changed.length || !this.chapters) this.#readChapters();
   }
 
   #key(source) {
@@ -146,8 +146,11 @@ export class Video extends EventTarget {
     this.dispatchEvent(new CustomEvent('track', { detail: source }));
   }
 
+  // The first chapters of a server take seconds, for which nothing else waits.
   async #readChapters() {
-    this.chapters = await get(`/v1/videos/${this.id}/chapters`);
+    const chapters = await get(`/v1/videos/${this.id}/chapters`).catch(() => null);
+    if (!chapters) return;
+    this.chapters = chapters;
     this.dispatchEvent(new Event('chapters'));
   }
 
