@@ -78,7 +78,9 @@ def page(browser: Browser, server: Server, talk: VideoEntry) -> Iterator[Page]:
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     open_at(page, server, talk, "tab=transcript")
-    page.locator(".stage video").wait_for()
+    page.wait_for_function(f"{VIDEO}?.readyState >= 3")
+    # Gradio has drawn the page to its end: it has the questions that fit.
+    expect(page.get_by_label("Question", exact=True)).not_to_have_attribute("placeholder", "Ask about this video")
     yield page
     context.close()
     assert not errors
@@ -325,10 +327,12 @@ def test_segments_of_any_form_are_found_by_time(page: Page) -> None:
     found: Any = page.evaluate(
         """async () => {
           const { Segments } = await import('/page/watch/segments.js');
-          const rows = [[0, 36000, 'hours'], [5, 6, 'short'], [5, 4, 'backwards'], [7, 7, 'empty'], [8, 12, 'long'], [9, 10, 'inner']];
+          const rows = [
+            [0, 36000, 'hours'], [5, 6, 'short'], [5, 4, 'backwards'], [7, 7, 'empty'], [8, 12, 'long'], [9, 10, 'inner']];
           const segments = new Segments(rows.map(([start_s, end_s, text]) => ({ start_s, end_s, text })));
           const name = (index) => segments.rows[index]?.text ?? null;
-          return [5.5, 7, 9.5, 11, 13, 40000].map((time) => name(segments.at(time))).concat([name(segments.near(40000)), segments.nextStart(5, 1), segments.nextStart(0, -1)]);
+          return [5.5, 7, 9.5, 11, 13, 40000].map((time) => name(segments.at(time))).concat([
+            name(segments.near(40000)), segments.nextStart(5, 1), segments.nextStart(0, -1)]);
         }"""
     )
     assert found == ["short", "hours", "inner", "long", "hours", None, "inner", 7, None]
