@@ -72,6 +72,7 @@ if TYPE_CHECKING:
         TranscriptDocument,
         VersionOut,
         VersionsDocument,
+        WaveformDocument,
         WordOut,
     )
     from longview.app.schemas.uploads import CompleteUploadDocument, UploadOut, UploadsDocument
@@ -153,6 +154,7 @@ __all__ = [
     "VersionsDocument",
     "VideoBytesOut",
     "VideoOut",
+    "WaveformDocument",
     "WindowOut",
     "WordOut",
     "rounded",
@@ -193,7 +195,7 @@ __getattr__ = lazy_names(
         ),
         "longview.app.schemas.tracks": (
             "CaptionDocument", "ChapterOut", "ChaptersDocument", "EventOut", "SegmentOut", "SpriteDocument", "SubtitlesDocument",
-            "TranscriptDocument", "VersionOut", "VersionsDocument", "WordOut",
+            "TranscriptDocument", "VersionOut", "VersionsDocument", "WaveformDocument", "WordOut",
         ),
         "longview.app.schemas.uploads": (
             "CompleteUploadDocument", "UploadOut", "UploadsDocument",

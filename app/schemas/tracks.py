@@ -1,7 +1,7 @@
 """The documents of the commands that print or add tracks: captions, chapters, words."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel
 from pydantic_core import to_json
@@ -78,6 +78,22 @@ class SpriteDocument(BaseModel):
     width: int
     """Width of a picture, in pixels."""
     height: int
+
+
+class WaveformDocument(BaseModel):
+    """The document of the waveform of a video: its largest samples in each part of a second."""
+
+    video_id: str
+    peaks_per_s: int
+    count: int
+    """Number of the peaks, a byte each, from the start of the video on."""
+    duration_s: float
+    state: Literal["ready", "running", "none", "failed"]
+    """`running`: it is being made, or waits for others; `none`: the video has no sound."""
+    fraction: float
+    """The completed fraction, 0 to 1."""
+    reason: str | None
+    """Why it failed, as a sentence; null otherwise."""
 
 
 class WordOut(SpanOut):
