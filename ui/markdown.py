@@ -2,6 +2,7 @@
 
 import bisect
 import html
+import math
 import re
 import urllib.parse
 from collections.abc import Iterator, Sequence
@@ -41,15 +42,16 @@ _ADDRESS_MARK = re.compile(r":(?=//)|(?<=www)\.|@", re.IGNORECASE)
 
 
 def answer(text: str, citations: Sequence[Span] = ()) -> str:
-    """Render the answer of a checkpoint as Markdown. Its citations, and the times inside them, are links that seek the player.
+    """Render the answer of a checkpoint as Markdown. Its citations, and the times inside them, are links that play them.
 
     Other times remain text, because they belong to a refusal or to the coverage. An answer that is still being generated has no
     citations yet, and therefore no links.
     """
     parts = [
-        escaped_markdown(part) if start_s is None else _link(part, start_s) for part, start_s in _clock_times(text, citations)
+        escaped_markdown(part) if time is None else _link(part, time.start_s, time.end_s)
+        for part, time in _clock_times(text, citations)
     ]
-    evidence = " ".join(_link(format_span(span), span.start_s) for span in citations[:MAX_LISTED_CITATIONS])
+    evidence = " ".join(_link(format_span(span), span.start_s, span.end_s) for span in citations[:MAX_LISTED_CITATIONS])
     if len(citations) > MAX_LISTED_CITATIONS:
         evidence += f" and {len(citations) - MAX_LISTED_CITATIONS:,} more"
     return _with_line_breaks("".join(parts)) + (f"\n\nEvidence: {evidence}" if evidence else "")
@@ -58,7 +60,7 @@ def answer(text: str, citations: Sequence[Span] = ()) -> str:
 def quotes(text: str, cited: Sequence[tuple[Span, str]] | None = None) -> str:
     """Render an answer from quotes as Markdown: each time outside of the quotations is a link.
 
-    A link seeks the player; with `cited`, the spans of citations and their videos in the order of the answer, it opens the video
+    A link plays it; with `cited`, the spans of citations and their videos in the order of the answer, it opens the video
     instead, and times that no citation has remain text. Times inside of quotations are what somebody said.
     """
     remaining = list(cited or ())
@@ -74,7 +76,7 @@ def quotes(text: str, cited: Sequence[tuple[Span, str]] | None = None) -> str:
             start_s, end_s = (parse_time(time) for time in (span_text.split(" – ") * 2)[:2])
             video_id = _video_of(start_s, end_s, remaining)
             is_link = bool(video_id) or cited is None
-            link = _link(span_text, start_s, video_id) if is_link else escaped_markdown(span_text)
+            link = _link(span_text, start_s, end_s, video_id) if is_link else escaped_markdown(span_text)
             parts += [escaped_markdown(head[end : match.start()]), link]
             end = match.end()
         lines.append("".join(parts) + escaped_markdown(head[end:] + mark + quotation))
@@ -120,8 +122,8 @@ def plain_answer(text: str, citations: Sequence[Span] = ()) -> str:
     return _with_line_breaks("".join(escaped_markdown(part) for part, _ in _clock_times(text, citations)))
 
 
-def _clock_times(text: str, citations: Sequence[Span]) -> Iterator[tuple[str, float | None]]:
-    """Split a text into the times inside citations, as clock times with their seconds, and the text between them."""
+def _clock_times(text: str, citations: Sequence[Span]) -> Iterator[tuple[str, TimeReference | None]]:
+    """Split a text into the times inside citations, as clock times with what they refer to, and the text between them."""
     text = shortened(text)
     end, cited = 0, _cited_spans(citations)
     for reference in find_times(text[:MAX_SEARCHED_CHARACTERS]):
@@ -131,7 +133,7 @@ def _clock_times(text: str, citations: Sequence[Span]) -> Iterator[tuple[str, fl
         words = text[reference.text_start : reference.text_end]
         if is_cited and not _LENGTH.match(words):
             yield text[end : reference.text_start], None
-            yield _clock_time(reference, words), start_s
+            yield _clock_time(reference, words), reference
             end = reference.text_end
     yield text[end:], None
 
@@ -162,9 +164,14 @@ def _with_line_breaks(markdown: str) -> str:
     return markdown.replace("\n", "  \n")
 
 
-def _link(text: str, time_s: float, video_id: str = "") -> str:
-    """Return a link that seeks the player, or that opens another video at a time."""
-    address = f"/watch?video={urllib.parse.quote(video_id)}&t={time_s:.3f}" if video_id else f"#t={time_s:.3f}"
+def _link(text: str, start_s: float, end_s: float, video_id: str = "") -> str:
+    """Return a link that plays an interval, or from a single time on, or that opens another video at its start.
+
+    The interval is a media fragment (https://www.w3.org/TR/media-frags/#naming-time).
+    """
+    has_end = math.isfinite(end_s) and round(end_s, 3) > round(start_s, 3)
+    interval = f"{start_s:.3f},{end_s:.3f}" if has_end else f"{start_s:.3f}"
+    address = f"/watch?video={urllib.parse.quote(video_id)}&t={start_s:.3f}" if video_id else f"#t={interval}"
     return f"[{escaped_markdown(text)}]({address})"
 
 

@@ -120,7 +120,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
     routers = (
         videos_router(app, workers),
         media_router(app, workers),
-        pictures_router(app),
+        pictures_router(app, workers),
         tracks_router(app),
         jobs_router(workers),
         estimates_router(app),

@@ -6,15 +6,17 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import IO
 
 import ffmpeg
 import imageio_ffmpeg
 
 from longview.core.atomic import FULL_DISK_ERRORS
-from longview.core.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
+from longview.core.progress import CANCEL_POLL_S, NO_PROGRESS, Cancelled, Progress
 from longview.video.errors import FFmpegFailed
 
 try:
@@ -38,6 +40,8 @@ INSTALL_HINT = "install ffmpeg, or restore Longview's own copy with `pip install
 """What to do if no ffmpeg program can be started; the wheels of imageio-ffmpeg contain one."""
 MAX_STDERR_BYTES = 1 << 14
 """Maximum number of bytes read from the end of a failed ffmpeg's stderr; a damaged file can cause an error per frame."""
+PIPE_BYTES = 1 << 20
+"""Size of the pipe from which the output of ffmpeg is read, in bytes, where it can be set, so that neither program waits."""
 _VERSION = re.compile(r"ffmpeg version n?(\d{1,9})[.\s-]")
 _DEVELOPMENT_VERSION = re.compile(r"ffmpeg version (?:N-|git)")
 MIN_MAJOR_VERSION = 6
@@ -80,25 +84,70 @@ def run(stream: "ffmpeg.nodes.OutputStream", *, timeout_s: float, progress: Prog
         Cancelled: the operation was cancelled; ffmpeg is stopped.
         OSError: the disk or the quota is full; `errno` is as if this process had written the file.
     """
-    command = ffmpeg.compile(
-        stream.global_args("-nostdin", "-hide_banner", "-loglevel", "error"), cmd=ffmpeg_path(), overwrite_output=True
-    )
-    with tempfile.TemporaryFile() as stderr_file, _start(command, stderr_file) as process:
+    with tempfile.TemporaryFile() as stderr_file, _start(_command(stream), stderr_file) as process:
         _limit_memory(process.pid)
         try:
             _wait(process, timeout_s, progress)
         except BaseException:
             process.kill()
             raise
-        stderr_file.seek(max(0, stderr_file.seek(0, os.SEEK_END) - MAX_STDERR_BYTES))
-        stderr = stderr_file.read()
-    if process.returncode:
-        lines = stderr.decode(errors="replace").strip().splitlines()
-        for code in FULL_DISK_ERRORS:
-            # The last line often is a consequence: "Nothing was written into output file".
-            if any(line.endswith(os.strerror(code)) for line in lines):
-                raise OSError(code, os.strerror(code))
-        raise FFmpegFailed(f"ffmpeg failed: {lines[-1] if lines else f'exit code {process.returncode}'}")
+        _raise_failure(process.returncode, stderr_file)
+
+
+@contextmanager
+def output_of(stream: "ffmpeg.nodes.OutputStream", *, timeout_s: float, progress: Progress = NO_PROGRESS) -> Iterator[IO[bytes]]:
+    """Run an ffmpeg-python graph, and yield what it writes to its stdout. ffmpeg is stopped if the block does not read all of it.
+
+    Raises:
+        FFmpegFailed, Cancelled: as `run`. The output ends early before they are raised at the end of the block.
+    """
+    with tempfile.TemporaryFile() as stderr_file, _start(_command(stream), stderr_file, subprocess.PIPE) as process:
+        _limit_memory(process.pid)
+        problems: list[BaseException] = []
+
+        def watch() -> None:
+            try:
+                _wait(process, timeout_s, progress)
+            except (FFmpegFailed, Cancelled) as error:
+                problems.append(error)
+                process.kill()
+
+        # The reader waits for ffmpeg, which a damaged file may keep from writing anything.
+        watcher = threading.Thread(target=watch, name="longview-ffmpeg", daemon=True)
+        watcher.start()
+        assert process.stdout is not None
+        try:
+            yield process.stdout
+            is_read = not process.stdout.read(1)
+        except BaseException:
+            process.kill()
+            raise
+        if not is_read:
+            process.kill()
+        watcher.join()
+        if problems:
+            raise problems[0]
+        if is_read:
+            _raise_failure(process.returncode, stderr_file)
+
+
+def _command(stream: "ffmpeg.nodes.OutputStream") -> list[str]:
+    arguments = ("-nostdin", "-hide_banner", "-loglevel", "error")
+    command: list[str] = ffmpeg.compile(stream.global_args(*arguments), cmd=ffmpeg_path(), overwrite_output=True)
+    return command
+
+
+def _raise_failure(return_code: int, stderr_file: IO[bytes]) -> None:
+    """Raise the error of an ffmpeg that has ended with a code other than 0; see `run`."""
+    if not return_code:
+        return
+    stderr_file.seek(max(0, stderr_file.seek(0, os.SEEK_END) - MAX_STDERR_BYTES))
+    lines = stderr_file.read().decode(errors="replace").strip().splitlines()
+    for code in FULL_DISK_ERRORS:
+        # The last line often is a consequence: "Nothing was written into output file".
+        if any(line.endswith(os.strerror(code)) for line in lines):
+            raise OSError(code, os.strerror(code))
+    raise FFmpegFailed(f"ffmpeg failed: {lines[-1] if lines else f'exit code {return_code}'}")
 
 
 def _wait(process: "subprocess.Popen[bytes]", timeout_s: float, progress: Progress) -> None:
@@ -111,9 +160,9 @@ def _wait(process: "subprocess.Popen[bytes]", timeout_s: float, progress: Progre
     raise FFmpegFailed(f"ffmpeg did not finish within {timeout_s:.0f} seconds and was stopped.")
 
 
-def _start(command: list[str], stderr_file: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(command: list[str], stderr_file: IO[bytes], stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr_file)
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr_file, pipesize=PIPE_BYTES)
     except OSError as error:
         # The caller would take it for an error of the file that ffmpeg writes.
         raise FFmpegFailed(f"The ffmpeg program {command[0]} cannot be started ({error.strerror}); {INSTALL_HINT}.") from error

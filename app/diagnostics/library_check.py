@@ -146,7 +146,7 @@ def _check_vectors(app: Longview, *, repair: bool, can_embed: bool) -> Iterator[
 
 def _check_caches(app: Longview, *, repair: bool) -> Iterator[Finding]:
     folder, ids = app.parts.library.folder, {entry.video_id for entry in app.videos()}
-    unreadable = [path for path in sorted((folder / THUMBNAILS).glob("[!.]*")) if not _is_picture(path)]
+    unreadable = [path for path in sorted((folder / THUMBNAILS).glob("[!.]*.jpg")) if not _is_picture(path)]
     unreadable += [path for path in sorted((folder / PROXIES).glob("[!.]*")) if not _is_video(app, path)]
     foreign = [
         path

@@ -282,7 +282,8 @@ class MediaStore:
             return copy
         video, target = self.probe(entry, progress), self._browser_copy_path(entry)
         with write_errors(target):
-            make_browser_copy(video, target, max_pixels=self._limits.pixels, progress=progress)
+            step = progress.child(0.0, 1.0, "Converting")
+            make_browser_copy(video, target, max_pixels=self._limits.pixels, progress=step)
         self._caches.note_write(target)
         return target
 
@@ -345,7 +346,37 @@ class MediaStore:
         self._caches.note_write(picture)
         return picture, sprite
 
+    def waveform(self, entry: VideoEntry) -> Path | None:
+        """Return the file with the peaks of a video's sound, a byte each; None if it was not made yet."""
+        path = self._waveform_path(entry)
+        if not path.exists():
+            return None
+        self._caches.note_use(path)
+        return path
+
+    def ensure_waveform(self, entry: VideoEntry, progress: Progress = NO_PROGRESS) -> Path:
+        """Return the same file, which the first call makes; see `longview.video.waveform.waveform`.
+
+        Raises:
+            NoSuchTrack: the video has no sound. NoSpace: the disk is full. UnreadableVideo, FFmpegFailed: its sound cannot be
+                decoded. Cancelled: the operation was cancelled.
+        """
+        from longview.video.decoding.audio import select_audio_stream
+        from longview.video.waveform import waveform
+
+        if (path := self.waveform(entry)) is not None:
+            return path
+        video, target = self.probe(entry, progress), self._waveform_path(entry)
+        peaks = waveform(video, select_audio_stream(video, None).index, progress.child(0.0, 1.0, "Reading the sound"))
+        with write_errors(target), atomic_write(target) as temporary_path:
+            temporary_path.write_bytes(peaks.tobytes())
+        self._caches.note_write(target)
+        return target
+
+    def _waveform_path(self, entry: VideoEntry) -> Path:
+        return self._library.folder / THUMBNAILS / f"{require_id(entry.video_id)}-waveform.bin"
+
     def delete_derived(self, video_id: str) -> int:
-        """Delete the thumbnails and the browser copy of a video; return their size in bytes."""
+        """Delete the thumbnails, the waveform and the browser copy of a video; return their size in bytes."""
         paths = [path for name in CACHE_FOLDERS for path in files_of(self._library.folder / name, video_id)]
         return sum(delete_inside(self._library.folder, path) for path in paths)

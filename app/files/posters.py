@@ -17,7 +17,7 @@ MIN_CONTRAST = 12.0
 
 
 class Pictures:
-    """The pictures of the videos of one library. Safe for several threads."""
+    """The pictures of the videos of one library, and the waveforms of their sound. Safe for several threads."""
 
     def __init__(self, media: MediaStore) -> None:
         self._media = media
@@ -30,6 +30,10 @@ class Pictures:
     def sprite(self, entry: VideoEntry) -> tuple[Path, Sprite]:
         """Return small pictures over a whole video in one image, and what they show; see `MediaStore.sprite`."""
         return self._media.sprite(entry)
+
+    def waveform(self, entry: VideoEntry) -> Path | None:
+        """Return the waveform of a video; None if it was not made yet. See `MediaStore.waveform`."""
+        return self._media.waveform(entry)
 
     def poster(self, entry: VideoEntry) -> Path | None:
         """Return the poster of a video; None if it has sound only."""

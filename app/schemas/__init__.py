@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         TranscriptDocument,
         VersionOut,
         VersionsDocument,
+        WaveformDocument,
         WordOut,
     )
     from longview.app.schemas.uploads import CompleteUploadDocument, UploadOut, UploadsDocument
@@ -155,6 +156,7 @@ __all__ = [
     "VersionsDocument",
     "VideoBytesOut",
     "VideoOut",
+    "WaveformDocument",
     "WindowOut",
     "WordOut",
     "rounded",
@@ -195,7 +197,7 @@ __getattr__ = lazy_names(
         ),
         "longview.app.schemas.tracks": (
             "CaptionDocument", "ChapterOut", "ChaptersDocument", "EventOut", "MediaDocument", "SegmentOut", "SpriteDocument",
-            "SubtitlesDocument", "TranscriptDocument", "VersionOut", "VersionsDocument", "WordOut",
+            "SubtitlesDocument", "TranscriptDocument", "VersionOut", "VersionsDocument", "WaveformDocument", "WordOut",
         ),
         "longview.app.schemas.uploads": (
             "CompleteUploadDocument", "UploadOut", "UploadsDocument",

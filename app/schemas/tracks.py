@@ -92,6 +92,22 @@ class SpriteDocument(BaseModel):
     height: int
 
 
+class WaveformDocument(BaseModel):
+    """The document of the waveform of a video: its largest samples in each part of a second."""
+
+    video_id: str
+    peaks_per_s: int
+    count: int
+    """Number of the peaks, a byte each, from the start of the video on."""
+    duration_s: float
+    state: Literal["ready", "running", "none", "failed"]
+    """`running`: it is being made, or waits for others; `none`: the video has no sound."""
+    fraction: float
+    """The completed fraction, 0 to 1."""
+    reason: str | None
+    """Why it failed, as a sentence; null otherwise."""
+
+
 class WordOut(SpanOut):
     """A spoken word."""
 

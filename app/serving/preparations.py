@@ -60,3 +60,28 @@ class Preparation:
             self.status, self.reason = "failed", "An unexpected error occurred; the log of the server has the traceback."
         finally:
             self.ended_event.set()
+
+
+class EndedPreparations:
+    """For which videos something was prepared, or could not be, since a moment. Safe for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._numbers: dict[str, int] = {}
+        self._revision = 0
+
+    @property
+    def revision(self) -> int:
+        """A number that grows whenever something ends."""
+        return self._revision
+
+    def note(self, video_id: str) -> None:
+        """Note that something has ended that was prepared for a video."""
+        with self._lock:
+            self._revision += 1
+            self._numbers[video_id] = self._revision
+
+    def since(self, revision: int) -> set[str]:
+        """Return the ids of the videos for which something has ended since a revision."""
+        with self._lock:
+            return {video_id for video_id, number in self._numbers.items() if number > revision}

@@ -14,11 +14,11 @@ from longview.app.ingest.options import IndexOptions
 from longview.app.ingest.ranges import requested_span
 from longview.app.jobs.folder_watch import left_out, left_out_text, media_files
 from longview.app.service import Longview
-from longview.app.serving.browser_copies import BrowserCopies
 from longview.app.serving.part_uploads import PartUploads
-from longview.app.serving.preparations import Preparation
+from longview.app.serving.preparations import EndedPreparations, Preparation
 from longview.app.serving.running_answers import RunningAnswers
 from longview.app.serving.upload_cache import UploadCache
+from longview.app.serving.video_preparations import VideoPreparations
 from longview.core.progress import Cancelled, Progress
 from longview.indexing.errors import LibraryUnusable
 from longview.indexing.records.job import BATCH, QueuedJob
@@ -63,7 +63,11 @@ class Workers:
     def __init__(self, app: Longview, *, starts: bool = True) -> None:
         """`starts`: whether the workers take jobs at once; otherwise from `start` on."""
         self._app, self._runner, self._queue = app, app.parts.runner, app.parts.library.queue
-        self.browser_copies = BrowserCopies(app.parts.media)
+        self.ended_preparations = EndedPreparations()
+        self.browser_copies = VideoPreparations(
+            "Preparing a browser-compatible copy of", app.parts.media.ensure_browser_copy, self.ended_preparations
+        )
+        self.waveforms = VideoPreparations("Drawing the waveform of", app.parts.media.ensure_waveform, self.ended_preparations)
         self.answers = RunningAnswers(app)
         self._preparations: list[Preparation] = []
         self.uploads = UploadCache(app.parts.library.folder, max_upload_bytes=app.settings.max_upload_bytes)
@@ -213,7 +217,7 @@ class Workers:
     def shown_preparations(self) -> tuple[Preparation, ...]:
         """Return the files that are being prepared beside the queue, and those that could not be made for all."""
         own = (item for item in self._preparations if not item.ended_event.is_set() or item.status == "failed")
-        return (*own, *self.browser_copies.unfinished())
+        return (*own, *self.browser_copies.unfinished(), *self.waveforms.unfinished())
 
     def is_indexing(self, video_id: str) -> bool:
         """Whether a running job has partial results of a video."""
@@ -266,6 +270,7 @@ class Workers:
             self._closing.set()
         self._wake.set()
         self.browser_copies.close()
+        self.waveforms.close()
         self.part_uploads.close()
         for progress in [*self._running.values(), *(item.progress for item in self._preparations)]:
             progress.cancel()

@@ -39,7 +39,7 @@ def test_open_video_has_its_questions_and_its_document_the_rest(server: Server, 
 def test_answer_has_links_to_times_and_survives_a_reload(client: Client, video_id: str) -> None:
     *_, messages = client.predict(video_id, "When does the yellow star appear?", api_name="/ask")
     text = as_text(messages[-1])
-    link_s = float(re.findall(r"\(#t=([\d.]+)\)", text)[0])
+    link_s = float(re.findall(r"\(#t=([\d.]+)[,)]", text)[0])
     assert link_s == pytest.approx(EVENTS[1].start_s, abs=0.5)
     *_, messages = client.predict(video_id, "What happens at 0:25?", api_name="/ask")
     assert "A blue square moves to the left" in as_text(messages[-1])

@@ -63,6 +63,7 @@ class EventFeed:
         with suppress(LibraryUnusable):
             self._revision = app.changes.revision()
         self._answers = workers.answers.revision
+        self._ended = workers.ended_preparations.revision
         self._mark: object = None
         self._reading: int | None = None
         self._read_s = self._polled_s = -LIBRARY_POLL_S
@@ -99,12 +100,17 @@ class EventFeed:
         mark, revision = self._app.mark(), self._workers.answers.revision
         shown = self._workers.shown_preparations()
         is_preparing = len(shown) != len(self._preparations) or any(item.reason is None for item in self._preparations)
-        if (mark, revision) == (self._mark, self._answers) and not is_preparing and self._jobs is not None:
+        ended = self._workers.ended_preparations.revision
+        if (mark, revision, ended) == (self._mark, self._answers, self._ended) and not is_preparing and self._jobs is not None:
             # Nothing was written, so nothing is read.
             return
         self._look_at_jobs()
         changed = self._workers.answers.changed_since(self._answers) or set()
         self._answers = revision
+        # A copy that browsers play or a waveform is ready, or cannot be made. Some are made faster than anybody looks.
+        if ready := self._workers.ended_preparations.since(self._ended):
+            self._add("videos", {"ids": sorted(ready)})
+        self._ended = ended
         for video_id in sorted(changed):
             self._add("conversation", {"video_id": video_id})
         now_s = time.monotonic()
@@ -127,9 +133,6 @@ class EventFeed:
         self._preparations = [PreparationOut.of(item) for item in self._workers.shown_preparations()]
         if before is None:
             return
-        if ready := {item.video_id for item in earlier} - {item.video_id for item in self._preparations} - {None}:
-            # A copy that browsers play is ready, or cannot be made.
-            self._add("videos", {"ids": sorted(map(str, ready))})
         changed = [job for job in jobs.values() if before.get(job.job_id) != job]
         # Jobs that have ended long ago leave the list; they are not gone.
         gone = [number for number, job in before.items() if number not in jobs and job.status not in ENDING]

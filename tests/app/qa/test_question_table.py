@@ -39,7 +39,7 @@ SPOKEN = (
     (76.0, "Das Wasser kostet vierzig Euro.", "de"),
     (82.0, "Die Nachbarn sind zufrieden.", "de"),
 )
-LINKED_TIME = re.compile(r"\[([^\]]+)\]\(#t=([\d.]+)\)")
+LINKED_TIME = re.compile(r"\[([^\]]+)\]\(#t=([\d.]+)(?:,[\d.]+)?\)")
 TIME = re.compile(r"\d+:\d\d:\d\d")
 
 
