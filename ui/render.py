@@ -53,8 +53,8 @@ def _in_order(entry: VideoEntry) -> VideoEntry:
 
 
 def notice(text: str) -> str:
-    """Render the banner with the limits of the checkpoint. What is between backticks is a command."""
-    return _render("notice", parts=text.split("`"))
+    """Render the banner with the limits of the checkpoint. What is between backticks is a command, which a button copies."""
+    return _render("notice", text=text)
 
 
 def player(entry: VideoEntry, *, ready: bool, start_s: float = 0.0) -> str:

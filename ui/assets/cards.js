@@ -1,6 +1,6 @@
 // The card of a video: its poster, its title, the states of its sources, and the position where one stopped watching.
 import { element } from './dom.js';
-import { clock, duration, percent } from './format.js';
+import { clock, duration, percent, plain } from './format.js';
 import { hasText, text } from './strings.js';
 
 // Time for which a card has to be in view before its picture is loaded: those that are scrolled past need none.
@@ -75,7 +75,7 @@ function stateKey(video) {
 
 function chips(video) {
   const made = (video.sources ?? []).filter((source) => source.state !== 'none' || video.sources.length < 4).map((source) =>
-    element('span', { class: `chip ${source.state}`, title: source.reason || false, text: stateText(source) }));
+    element('span', { class: `chip ${source.state}`, title: plain(source.reason) || false, text: stateText(source) }));
   if (video.missing) made.push(element('span', { class: 'chip failed', text: text('library.missing') }));
   if (video.damage) made.push(element('span', { class: 'chip outdated', title: video.damage.text, text: text('library.damaged') }));
   return made;

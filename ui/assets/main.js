@@ -2,6 +2,7 @@
 import './queue.js';
 import './library.js';
 import './no_video.js';
+import './copy.js';
 import './uploading.js';
 import { element, shadow } from './dom.js';
 import { listen, start } from './events.js';
