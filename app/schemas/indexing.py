@@ -222,6 +222,8 @@ class VideoOut(BaseModel):
     """When that was, ISO 8601, UTC; empty if nobody has begun."""
     has_pictures: bool = True
     """Whether the file has pictures, and not only sound."""
+    example_questions: list[str] = []
+    """What can be asked about a sample; empty for other videos."""
 
     @classmethod
     def of(

@@ -136,7 +136,14 @@ function longviewFollow() {
   longviewHasChanged = false;
   longviewClick('longview-conversation-changed');
 }
-window.longviewAsking = () => { longviewFollowing = true; };
+window.longviewAsking = () => {
+  longviewFollowing = true;
+  // What a link has put into the box is asked now: a reload leaves the box empty.
+  const parameters = new URLSearchParams(location.search);
+  if (!parameters.has('question')) return;
+  parameters.delete('question');
+  history.replaceState(null, '', `/watch?${parameters}`);
+};
 window.longviewFollowed = () => {
   longviewFollowing = false;
   if (longviewHasChanged) longviewFollow();

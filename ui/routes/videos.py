@@ -1,5 +1,6 @@
 """Routes of the videos: pages of the library, one video, and their changes."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -10,6 +11,7 @@ from longview.app import schemas
 from longview.app.errors import EXPECTED_ERRORS, BadRequest
 from longview.app.jobs.source_states import jobs_by_content, unfinished_by_content
 from longview.app.service import Longview
+from longview.app.serving.sample_questions import sample_questions
 from longview.app.serving.workers import Workers
 from longview.indexing.records.listing import ListingQuery, ListState, SortKey
 from longview.indexing.records.video import VideoEntry
@@ -68,9 +70,21 @@ def videos_router(app: Longview, workers: Workers) -> APIRouter:
     """Make the routes over one library."""
     router = APIRouter(prefix=PREFIX)
 
+    def documents(entries: Sequence[VideoEntry]) -> list[schemas.VideoOut]:
+        jobs = jobs_by_content(workers.jobs())
+        return [
+            schemas.VideoOut.of(
+                entry,
+                is_outdated=app.is_outdated(entry),
+                sizes=None,
+                job=jobs.get(entry.content_hash),
+                example_questions=sample_questions(app, entry),
+            )
+            for entry in entries
+        ]
+
     def document(entry: VideoEntry) -> schemas.VideoOut:
-        job = jobs_by_content(workers.jobs()).get(entry.content_hash)
-        return schemas.VideoOut.of(entry, is_outdated=app.is_outdated(entry), sizes=None, job=job)
+        return documents([entry])[0]
 
     @router.get("/videos")
     def videos(request: Request, parameters: Annotated[ListParameters, Query()]) -> Response:
@@ -83,11 +97,7 @@ def videos_router(app: Longview, workers: Workers) -> APIRouter:
             is_descending=parameters.descending,
         )
         listing = app.listing(query, parameters.cursor, limit=parameters.limit)
-        jobs = jobs_by_content(workers.jobs())
-        rows = [
-            schemas.VideoOut.of(entry, is_outdated=app.is_outdated(entry), sizes=None, job=jobs.get(entry.content_hash))
-            for entry in listing.entries
-        ]
+        rows = documents(listing.entries)
         return conditional(request, schemas.ListDocument(videos=rows, total=listing.total, next_cursor=listing.next_cursor))
 
     @router.get("/videos/{video_id}")
