@@ -30,16 +30,15 @@ MAX_PAGE, DEFAULT_PAGE = 200, 60
 """Maximum number of videos on a page, and the number of them if none is asked for."""
 MAX_BULK = 1000
 """Maximum number of videos that one request changes."""
-MAX_TITLE_CHARS = 1000
-"""Maximum length of a title that is read, in characters; the library refuses a shorter one with its reason."""
 
 
 class VideoChange(RequestBody):
     """What is changed of a video."""
 
-    title: str | None = Field(None, max_length=MAX_TITLE_CHARS)
+    title: str | None = None
+    """Its length is limited where it is checked, which refuses a longer one with the reason."""
     position_s: float | None = Field(None, ge=0.0, allow_inf_nan=False)
-    """Time at which somebody stopped watching, in seconds; 0 forgets that the video was watched."""
+    """Time at which somebody stopped watching, in seconds; 0 after its end, so that it begins anew."""
 
 
 class BulkChange(RequestBody):
