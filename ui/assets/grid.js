@@ -100,8 +100,8 @@ export class Grid {
     return button;
   }
 
-  clearBoxes() {
-    for (const box of this.element.querySelectorAll('input[type=checkbox]')) box.checked = false;
+  showSelected(selected) {
+    for (const [id, card] of this.#cards) card.box.checked = selected.has(id);
   }
 
   #place(card, index, total) {
