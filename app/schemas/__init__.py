@@ -74,7 +74,7 @@ if TYPE_CHECKING:
         VersionsDocument,
         WordOut,
     )
-    from longview.app.schemas.uploads import CompleteUploadDocument, UploadOut, UploadsDocument
+    from longview.app.schemas.uploads import CompleteUploadDocument, UploadDigestsDocument, UploadOut, UploadsDocument
 
 __all__ = [
     "AddedJobsDocument",
@@ -147,6 +147,7 @@ __all__ = [
     "TrackOut",
     "TranscriptDocument",
     "UndoRemovalDocument",
+    "UploadDigestsDocument",
     "UploadOut",
     "UploadsDocument",
     "VersionOut",
@@ -196,7 +197,7 @@ __getattr__ = lazy_names(
             "TranscriptDocument", "VersionOut", "VersionsDocument", "WordOut",
         ),
         "longview.app.schemas.uploads": (
-            "CompleteUploadDocument", "UploadOut", "UploadsDocument",
+            "CompleteUploadDocument", "UploadDigestsDocument", "UploadOut", "UploadsDocument",
         ),
     },
 )  # fmt: skip

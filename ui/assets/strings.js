@@ -143,6 +143,7 @@ const ENGLISH = {
   'upload.lost': 'The connection is lost; this continues by itself when it is back.',
   'upload.unreadable': 'The file can no longer be read; drop it again.',
   'upload.gone': 'The server no longer knows this upload; drop the file again.',
+  'upload.differs': 'Another page is sending a file of this name with other contents; try again when it has ended.',
   'upload.refused': 'The server does not take this file.',
   'upload.skipped.one': 'One file that is neither a video nor sound was left out.',
   'upload.skipped': '{count} files that are neither videos nor sound were left out.',
