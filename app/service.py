@@ -127,7 +127,7 @@ class Longview:
         return missing_ids(self.parts.library.paths())
 
     def set_position(self, entry: VideoEntry, position_s: float) -> None:
-        """Store the time at which somebody stopped watching a video, in seconds; 0 forgets that it was watched."""
+        """Store the time at which somebody stopped watching a video, in seconds; 0 after its end."""
         self.parts.library.set_position(entry.video_id, min(max(0.0, position_s), entry.duration_s))
 
     def video(self, reference: str) -> VideoEntry:

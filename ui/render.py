@@ -37,8 +37,8 @@ def _render(name: str, **values: Any) -> str:
 
 
 def notice(text: str) -> str:
-    """Render the banner with the limits of the checkpoint. What is between backticks is a command."""
-    return _render("notice", parts=text.split("`"))
+    """Render the banner with the limits of the checkpoint. What is between backticks is a command, which a button copies."""
+    return _render("notice", text=text)
 
 
 def failure(text: str) -> str:

@@ -196,12 +196,17 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
         workers.caption_again(entry)
         return _offer_updates(app, workers, entry)
 
+    def on_load_question(request: gr.Request) -> Any:
+        # A link with a question fills the box, and asks nothing by itself.
+        return (request.query_params.get("question") or "")[:MAX_QUESTION_CHARACTERS] or gr.skip()
+
     def on_example(event: gr.SelectData) -> str:
         return str(event.value[0])
 
     page.load(on_load, None, [selected_video, *view], api_visibility="private", queue=False).then(
         None, None, None, js="() => longviewTell('opened')"
     )
+    page.load(on_load_question, None, question, api_visibility="private", queue=False)
     # For clients of the API: the page itself is loaded with another address.
     selected_video.input(on_select, selected_video, view, api_name="open", queue=False)
     private: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}

@@ -12,6 +12,7 @@ from longview.app.cli.output import printable
 from longview.app.cli.params import ExistingVideo
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.jobs.source_states import jobs_by_content
+from longview.app.serving.sample_questions import sample_questions
 from longview.app.text.contents import contents_text, segments_text, track_state_text
 from longview.app.text.counts import count_text, size_text
 from longview.app.text.damage import damage_of
@@ -42,7 +43,9 @@ def list_(context: Context) -> None:
     rows, lines = [], []
     for entry in entries:
         size, job = sizes[entry.video_id], jobs.get(entry.content_hash)
-        rows.append(schemas.VideoOut.of(entry, is_outdated=context.app.is_outdated(entry), sizes=size, job=job))
+        is_outdated, questions = context.app.is_outdated(entry), sample_questions(context.app, entry)
+        row = schemas.VideoOut.of(entry, is_outdated=is_outdated, sizes=size, job=job, example_questions=questions)
+        rows.append(row)
         length = format_time(entry.duration_s)
         lines.append(printable(f"{entry.video_id}  {length:>10}  {entry.title}  [{_contents(entry, job)}]"))
         if size.original is None:
@@ -85,6 +88,7 @@ def info(context: Context, video: ExistingVideo) -> None:
         job=job,
         chapters=chapters,
         questions=questions,
+        example_questions=sample_questions(context.app, entry),
         next=list(steps),
     )
     rows = [

@@ -76,7 +76,7 @@ if TYPE_CHECKING:
         WaveformDocument,
         WordOut,
     )
-    from longview.app.schemas.uploads import CompleteUploadDocument, UploadOut, UploadsDocument
+    from longview.app.schemas.uploads import CompleteUploadDocument, UploadDigestsDocument, UploadOut, UploadsDocument
 
 __all__ = [
     "AddedJobsDocument",
@@ -150,6 +150,7 @@ __all__ = [
     "TrackOut",
     "TranscriptDocument",
     "UndoRemovalDocument",
+    "UploadDigestsDocument",
     "UploadOut",
     "UploadsDocument",
     "VersionOut",
@@ -200,7 +201,7 @@ __getattr__ = lazy_names(
             "SubtitlesDocument", "TranscriptDocument", "VersionOut", "VersionsDocument", "WaveformDocument", "WordOut",
         ),
         "longview.app.schemas.uploads": (
-            "CompleteUploadDocument", "UploadOut", "UploadsDocument",
+            "CompleteUploadDocument", "UploadDigestsDocument", "UploadOut", "UploadsDocument",
         ),
     },
 )  # fmt: skip

@@ -220,13 +220,15 @@ class VideoOut(BaseModel):
     added_at: str = ""
     """ISO 8601, UTC."""
     position_s: float = 0.0
-    """Time at which somebody stopped watching it on the page; 0 if nobody has begun."""
+    """Time at which somebody stopped watching it on the page; 0 if nobody has begun, or somebody has seen its end."""
     watched_at: str = ""
     """When that was, ISO 8601, UTC; empty if nobody has begun."""
     has_pictures: bool = True
     """Whether the file has pictures, and not only sound."""
     facts: dict[str, Any] = {}
     """Width, height, frames per second, codec and container of the file, and whether it has sound."""
+    example_questions: list[str] = []
+    """What can be asked about a sample; empty for other videos."""
 
     @classmethod
     def of(

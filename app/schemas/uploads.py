@@ -1,5 +1,7 @@
 """The documents of uploads in parts."""
 
+from base64 import b64encode
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
@@ -63,6 +65,18 @@ class UploadsDocument(BaseModel):
     """The unfinished uploads; the one whose last part is the newest comes first."""
 
     uploads: list[UploadOut]
+
+
+class UploadDigestsDocument(BaseModel):
+    """The digests of what has arrived of an upload, with which a client finds out whether its file is still the same."""
+
+    digests: list[str]
+    """The SHA-256 of each part in base64; empty for one that has not arrived."""
+
+    @classmethod
+    def of(cls, digests: Sequence[bytes]) -> Self:
+        """Return the document of the digests of all parts, which have zeros for one that has not arrived."""
+        return cls(digests=[b64encode(digest).decode() if any(digest) else "" for digest in digests])
 
 
 class CompleteUploadDocument(BaseModel):

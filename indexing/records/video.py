@@ -29,7 +29,7 @@ class VideoEntry:
     tracks: tuple[Track, ...] = ()
     """What each source has found."""
     position_s: float = 0.0
-    """Time at which somebody stopped watching, in seconds; 0 if nobody has begun."""
+    """Time at which somebody stopped watching, in seconds; 0 if nobody has begun, or somebody has seen its end."""
     watched_at: str = ""
     """When that was, ISO 8601, UTC; empty if nobody has begun."""
 

@@ -192,11 +192,11 @@ class Library:
         return self._database.mark()
 
     def set_position(self, video_id: str, position_s: float) -> None:
-        """Store the time at which somebody stopped watching a video, in seconds; 0 forgets that it was watched.
+        """Store the time at which somebody stopped watching a video, in seconds; 0 after its end.
 
         Nothing is stored if the video was removed meanwhile.
         """
-        watched_at = datetime.now(UTC).isoformat(timespec="milliseconds") if position_s else ""
+        watched_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         values = {"position_s": position_s, "watched_at": watched_at, "video_id": video_id}
         changes = "position_s = :position_s, watched_at = :watched_at"
         with self._database.transaction() as db:

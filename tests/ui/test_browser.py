@@ -266,6 +266,21 @@ def test_exports_are_downloads_and_the_notice_is_visible(page: Page) -> None:
     expect(page.locator(".notice")).to_contain_text("only moving coloured shapes")
 
 
+def test_the_command_of_the_notice_is_copied_on_each_page(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    for path in ("/", "/watch", "/search"):
+        open_page(page, path)
+        expect(page.locator(".notice code")).to_have_text("longview models")
+        page.evaluate("navigator.clipboard.writeText('')")
+        page.get_by_role("button", name="Copy “longview models”").click()
+        expect(page.get_by_role("status").filter(has_text="Copied: longview models")).to_be_visible()
+        assert page.evaluate("navigator.clipboard.readText()") == "longview models"
+    # Elsewhere than on this machine, browsers have no clipboard.
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error()); }")
+    page.get_by_role("button", name="Copy “longview models”").click()
+    expect(page.get_by_role("status").filter(has_text="select the text instead: longview models")).to_be_visible()
+
+
 def test_no_name_of_a_text_is_read_out(page: Page) -> None:
     page.evaluate(
         """() => { window.seen = []; new MutationObserver(() => {

@@ -144,6 +144,38 @@ def test_several_videos_are_removed_and_brought_back_at_once(page: Page) -> None
     expect(page.locator("longview-library .count")).to_have_text("11 videos")
 
 
+def test_what_is_selected_stays_so_in_another_order_and_until_it_was_done(page: Page) -> None:
+    bar, count = page.locator(".bulk"), page.locator("longview-library .count")
+    for number in (995, 996, 997):
+        page.get_by_label(f"Select Video 0{number}").check()
+    page.get_by_label("Order").select_option("title")
+    expect(page.get_by_label("Select Video 0000")).to_be_visible()
+    expect(bar).to_contain_text("3 selected")
+    # One of them is gone on another page.
+    request = page.context.request
+    headers = {"X-Longview-Client": "1"}
+    assert request.delete(page.url.split("?")[0] + f"v1/videos/{video_id(995)}", headers=headers).ok
+    expect(bar).to_contain_text("2 selected")
+
+    def fail_one(route: Route) -> None:
+        change = json.loads(route.request.post_data or "{}")
+        failed = {"video_id": change["video_ids"].pop(), "error": "It is busy.", "job_id": None}
+        reply = route.fetch(post_data=json.dumps(change)).json()
+        route.fulfill(json={"results": [*reply["results"], failed]})
+
+    page.route("**/v1/videos/bulk", fail_one)
+    bar.get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("status").filter(has_text="It is busy.")).to_be_visible()
+    expect(bar).to_contain_text("1 selected")
+    expect(count).to_have_text(f"{COUNT - 2} videos")
+    page.unroute("**/v1/videos/bulk")
+    page.get_by_role("button", name="Undo").click()
+    request.post(page.url.split("?")[0] + f"v1/videos/{video_id(995)}/undo-removal", headers=headers)
+    expect(count).to_have_text(f"{COUNT:,} videos")
+    page.get_by_label("Order").select_option("")
+    expect(page.locator("longview-library input[type=checkbox]:checked")).to_have_count(1)
+
+
 def test_what_was_done_before_a_request_of_several_failed_can_be_undone(page: Page) -> None:
     def answer(route: Route) -> None:
         ids = json.loads(route.request.post_data or "{}")["video_ids"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import signal
 import urllib.request
@@ -22,7 +23,7 @@ from tests.support.shell import Shell
 from tests.support.uploaded_files import digest_header, padded_video, parts_of, stored_uploads
 
 UPLOADS = "/v1/uploads"
-STRINGS = {"lost": "LOST", "unreadable": "UNREADABLE", "gone": "GONE", "refused": "REFUSED"}
+STRINGS = {"lost": "LOST", "unreadable": "UNREADABLE", "gone": "GONE", "refused": "REFUSED", "differs": "DIFFERS"}
 MODULE = "/test-assets/uploads.js"
 BEGIN = """async ([module, strings]) => {
   const { Uploader } = await import(module);
@@ -209,6 +210,33 @@ def test_a_page_does_not_mix_two_files_that_look_the_same(browser: Browser, tmp_
         assert item["state"] == "failed" and "has changed since its upload was begun" in item["sentence"]
         page.close()
     assert stored_uploads(tmp_path / "library") == []
+
+
+@needs_browser
+def test_a_page_begins_anew_with_a_file_that_has_changed_in_its_middle(browser: Browser, tmp_path: Path) -> None:
+    video, library = padded_video(tmp_path / "a.mp4", SIZE_BYTES), tmp_path / "library"
+    with running_server(library, script=SERVE_SMALL_PARTS) as server:
+        page = open_page(browser, server)
+        page.route("**/parts/4", lambda route: route.abort())
+        add_files(page, video)
+        wait_for(page, f"item.sent >= {3 * PAGE_PART_BYTES} && item.state === 'waiting'")
+        page.close()
+        time_ns = video.stat().st_mtime_ns
+        with video.open("r+b") as file:
+            file.seek(2 * PAGE_PART_BYTES + 5)
+            file.write(b"changed in the middle")
+        os.utime(video, ns=(time_ns, time_ns))
+        page = open_page(browser, server)
+        # The server takes the upload to be another page's for a moment.
+        add_files(page, video)
+        item = wait_for(page, "item.state === 'failed' || item.state === 'done'")
+        if item["state"] == "failed":
+            assert item["sentence"] == "DIFFERS"
+            page.wait_for_timeout(2000)
+            page.evaluate("() => window.uploader.resume(window.uploader.items[0].id)")
+        item = wait_for(page, "item.state === 'done'")
+        assert item["sha256"] == hashlib.sha256(video.read_bytes()).hexdigest()
+        page.close()
 
 
 @needs_browser

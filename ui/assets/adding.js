@@ -9,7 +9,7 @@ import { filesOf, Uploader } from './uploads.js';
 
 // The server writes the suffixes of files that it takes into the page.
 const suffixes = document.querySelector('meta[name=longview-suffixes]')?.content.split(' ') ?? [];
-const SENTENCES = ['lost', 'unreadable', 'gone', 'refused'];
+const SENTENCES = ['lost', 'unreadable', 'gone', 'refused', 'differs'];
 export const uploader = new Uploader({ suffixes, strings: Object.fromEntries(SENTENCES.map((name) => [name, text(`upload.${name}`)])) });
 const panels = new Set();
 

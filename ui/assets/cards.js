@@ -1,6 +1,7 @@
 // The card of a video: its poster, its title, the states of its sources, and the position where one stopped watching.
 import { element } from './dom.js';
-import { clock, duration, percent } from './format.js';
+import { clock, duration, percent, plain } from './format.js';
+import { pageAddress } from './page_address.js';
 import { hasText, text } from './strings.js';
 
 // Time for which a card has to be in view before its picture is loaded: those that are scrolled past need none.
@@ -14,6 +15,7 @@ export function makeCard() {
     seen: element('span', { class: 'seen', hidden: true }),
     title: element('a', { class: 'title' }),
     states: element('div', { class: 'states' }),
+    questions: element('div', { class: 'questions' }),
     box: element('input', { type: 'checkbox' }),
     menuButton: element('button', { class: 'dots', 'data-action': 'menu', 'aria-haspopup': 'true', 'aria-expanded': 'false', text: '⋯' }),
   };
@@ -21,7 +23,7 @@ export function makeCard() {
   card.image.addEventListener('load', () => { card.image.hidden = false; });
   card.image.addEventListener('error', () => { card.image.hidden = true; });
   card.menu = element('div', { class: 'menu', hidden: true }, MENU.map((action) => element('button', { 'data-action': action, text: text(`library.${action}`) })));
-  card.item = element('div', { class: 'card', role: 'listitem' }, card.poster, card.box, card.menuButton, card.menu, card.title, card.states);
+  card.item = element('div', { class: 'card', role: 'listitem' }, card.poster, card.box, card.menuButton, card.menu, card.title, card.states, card.questions);
   return card;
 }
 
@@ -50,6 +52,8 @@ export function updateCard(card, video, isSelected) {
   card.menuButton.setAttribute('aria-label', text('library.menu', { title: video.title }));
   card.box.checked = isSelected;
   card.states.replaceChildren(...chips(video));
+  card.questions.replaceChildren(...(video.example_questions ?? []).map((question) =>
+    element('a', { href: pageAddress('/watch', { video: video.video_id, question }), title: question, text: question })));
 }
 
 // Show where one stopped watching the video of a card, and let its links begin there.
@@ -70,12 +74,12 @@ function loadPoster(card, video) {
 
 // What the chips of a card depend on.
 function stateKey(video) {
-  return JSON.stringify([video.title, video.missing, video.sources]);
+  return JSON.stringify([video.title, video.missing, video.sources, video.example_questions]);
 }
 
 function chips(video) {
   const made = (video.sources ?? []).filter((source) => source.state !== 'none' || video.sources.length < 4).map((source) =>
-    element('span', { class: `chip ${source.state}`, title: source.reason || false, text: stateText(source) }));
+    element('span', { class: `chip ${source.state}`, title: plain(source.reason) || false, text: stateText(source) }));
   if (video.missing) made.push(element('span', { class: 'chip failed', text: text('library.missing') }));
   if (video.damage) made.push(element('span', { class: 'chip outdated', title: video.damage.text, text: text('library.damaged') }));
   return made;

@@ -1,4 +1,5 @@
 // Elements from plain values: every text is set as text, so that nothing of it is read as HTML.
+import { plain } from './format.js';
 
 // Make an element. Attributes that are false or null are left out; functions are listeners; children are elements or texts.
 export function element(name, attributes = {}, ...children) {
@@ -35,7 +36,7 @@ export function toast(message, action = null) {
     shadow(host);
     document.body.append(host);
   }
-  const row = element('div', { class: 'toast', role: 'status' }, element('span', { text: message }));
+  const row = element('div', { class: 'toast', role: 'status' }, element('span', { text: plain(message) }));
   if (action) row.append(element('button', { text: action.label, click: () => { row.remove(); action.run(); } }));
   host.shadowRoot.append(row);
   setTimeout(() => row.remove(), action ? 15000 : 7000);

@@ -31,3 +31,8 @@ export function fileSize(bytes) {
 export function percent(fraction) {
   return `${Math.floor((fraction ?? 0) * 100)} %`;
 }
+
+// Return a sentence of the server without the backticks around its commands, for places that have no other type for them.
+export function plain(sentence) {
+  return sentence.replaceAll('`', '');
+}

@@ -3,11 +3,15 @@ import { makeCard, showPosition, updateCard } from './cards.js';
 import { element } from './dom.js';
 
 const CARD = { minWidth: 220, textHeight: 92, gap: 16 };
+// Questions below the cards of samples, in a library that has little more than them; and their height in pixels.
+const MAX_WITH_QUESTIONS = 4;
+const QUESTIONS_HEIGHT = 84;
 const OVERSCAN_ROWS = 2;
 
 export class Grid {
   #cards = new Map();
   #layout = { columns: 1, width: 0, height: 0 };
+  #hasQuestions = false;
 
   constructor() {
     this.element = element('div', { class: 'grid', role: 'list' });
@@ -19,12 +23,13 @@ export class Grid {
     const whole = this.element.clientWidth || width;
     const columns = Math.max(1, Math.floor((whole + CARD.gap) / (CARD.minWidth + CARD.gap)));
     const cardWidth = (whole - CARD.gap * (columns - 1)) / columns;
-    this.#layout = { columns, width: cardWidth, height: Math.round((cardWidth * 9) / 16) + CARD.textHeight };
+    this.#layout = { columns, width: cardWidth, height: Math.round((cardWidth * 9) / 16) + CARD.textHeight + (this.#hasQuestions ? QUESTIONS_HEIGHT : 0) };
     for (const card of this.#cards.values()) card.isPlaced = false;
   }
 
   // Draw the cards in view of a list with a number of videos in all; return the index up to which videos are needed.
   draw(videos, total, selected) {
+    this.#showQuestions(total <= MAX_WITH_QUESTIONS && videos.some((video) => video.example_questions?.length));
     const { columns, height } = this.#layout;
     const rowHeight = height + CARD.gap;
     const gridHeight = `${Math.max(0, Math.ceil(total / columns) * rowHeight - CARD.gap)}px`;
@@ -62,6 +67,13 @@ export class Grid {
     return last + columns * OVERSCAN_ROWS;
   }
 
+  #showQuestions(isShown) {
+    if (isShown === this.#hasQuestions) return;
+    this.#hasQuestions = isShown;
+    this.element.classList.toggle('with-questions', isShown);
+    this.measure();
+  }
+
   // Show where one stopped watching a video; the rest of its card stays as it is.
   showPosition(id) {
     const card = this.#cards.get(id);
@@ -88,8 +100,8 @@ export class Grid {
     return button;
   }
 
-  clearBoxes() {
-    for (const box of this.element.querySelectorAll('input[type=checkbox]')) box.checked = false;
+  showSelected(selected) {
+    for (const [id, card] of this.#cards) card.box.checked = selected.has(id);
   }
 
   #place(card, index, total) {

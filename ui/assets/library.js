@@ -8,6 +8,7 @@ import { listen } from './events.js';
 import { Grid } from './grid.js';
 import { askRunOptions } from './index_dialog.js';
 import { pageAddress } from './page_address.js';
+import { Selection } from './selection.js';
 import { text } from './strings.js';
 
 const PAGE = 120;
@@ -28,9 +29,10 @@ function firstAddress() {
 
 class Library extends HTMLElement {
   #grid = new Grid();
-  #bar = new BulkBar((action, videos) => this.#act(action, videos));
+  #bar = new BulkBar((action, videos) => this.#act(action, videos, this.#selected.ids));
   #videos = [];
-  #selected = new Set();
+  #selected = new Selection();
+  #listed = null;
   #total = null;
   #cursor = null;
   #loading = null;
@@ -136,17 +138,20 @@ class Library extends HTMLElement {
     if (generation !== this.#generation) return;
     this.#error = '';
     this.#loading = null;
-    this.#videos = page.videos;
-    this.#total = page.total;
-    this.#cursor = page.next_cursor;
-    this.#keepShownSelected();
-    this.#measure();
+    // Another order shows others first, and has the same videos.
+    const listed = JSON.stringify({ ...this.filters, sort: '' });
+    this.#show(page.videos, page.total, page.next_cursor, listed === this.#listed);
+    this.#listed = listed;
   }
 
-  // What the list no longer shows is not selected either: the bar acts on as many videos as it says.
-  #keepShownSelected() {
-    const shown = new Set(this.#videos.map((video) => video.video_id));
-    for (const id of this.#selected) if (!shown.has(id)) this.#selected.delete(id);
+  // Show what was read. `isOtherOrder`: of the same list in another order.
+  #show(videos, total, cursor, isOtherOrder = false) {
+    const before = new Set(isOtherOrder ? [] : this.#videos.map((video) => video.video_id));
+    this.#selected.keep(videos, before, !cursor);
+    this.#videos = videos;
+    this.#total = total;
+    this.#cursor = cursor;
+    this.#measure();
   }
 
   // Load the next pages up to a position. The server gives them one after the other.
@@ -188,7 +193,18 @@ class Library extends HTMLElement {
     if (!(await this.#reload())) return false;
     // Jobs commit often; what they find for videos that are not loaded changes little of the list.
     for (const id of unknown) if (this.#running.has(id) && !this.#isLoaded(id)) this.#changed.delay(id);
+    await this.#readSelected(unknown.filter((id) => this.#selected.has(id) && !this.#isLoaded(id)));
     return true;
+  }
+
+  // Read selected videos again that are not loaded; those that are gone are not selected any more.
+  async #readSelected(ids) {
+    for (const id of ids) {
+      const video = await get(`/v1/videos/${id}`).catch((error) => (error.status ? null : undefined));
+      if (video) this.#selected.add(video);
+      else if (video === null) this.#selected.delete(id);
+    }
+    if (ids.length) this.#drawBar();
   }
 
   #isLoaded(id) {
@@ -238,11 +254,7 @@ class Library extends HTMLElement {
       return false;
     }
     this.#error = '';
-    this.#videos = videos;
-    this.#total = total;
-    this.#cursor = cursor;
-    this.#keepShownSelected();
-    this.#measure();
+    this.#show(videos, total, cursor);
     return true;
   }
 
@@ -254,7 +266,7 @@ class Library extends HTMLElement {
       if (job.status === 'running') this.#running.add(job.video_id);
       else this.#running.delete(job.video_id);
     }
-    const ids = changed.map((job) => job.video_id).filter((id) => this.filters.state || this.#isLoaded(id));
+    const ids = changed.map((job) => job.video_id).filter((id) => this.filters.state || this.#isLoaded(id) || this.#selected.has(id));
     if (ids.length) this.#changed.add(ids);
     const byVideo = new Map(jobs.filter((job) => job.video_id).map((job) => [job.video_id, job]));
     let isChanged = false;
@@ -309,8 +321,8 @@ class Library extends HTMLElement {
   }
 
   #drawBar() {
-    const videos = this.#selected.size ? this.#videos.filter((video) => this.#selected.has(video.video_id)) : [];
-    this.#bar.update(this.#selected.size, videos);
+    const videos = this.#selected.size ? this.#selected.videos(this.#videos) : [];
+    this.#bar.update(videos.length, videos);
   }
 
   #clicked(event) {
@@ -328,14 +340,15 @@ class Library extends HTMLElement {
   #checked(event) {
     const id = event.target.closest('[data-video]')?.dataset.video;
     if (!id || event.target.type !== 'checkbox') return;
-    if (event.target.checked) this.#selected.add(id);
+    const video = this.#videos.find((one) => one.video_id === id);
+    if (event.target.checked && video) this.#selected.add(video);
     else this.#selected.delete(id);
     this.#drawBar();
   }
 
-  #clearSelection() {
-    this.#selected.clear();
-    this.#grid.clearBoxes();
+  #deselect(ids) {
+    for (const id of ids) this.#selected.delete(id);
+    this.#grid.showSelected(this.#selected);
     this.#drawBar();
   }
 
@@ -345,34 +358,38 @@ class Library extends HTMLElement {
     await patch(`/v1/videos/${video.video_id}`, { title }).catch((error) => toast(error.message));
   }
 
-  async #act(action, videos) {
+  // Do something with videos. `selected`: the ids for which it was chosen, of which some may need nothing.
+  async #act(action, videos, selected = []) {
     if (action === 'clear') {
-      this.#clearSelection();
+      this.#deselect(selected);
       return;
     }
     try {
       const ids = videos.map((video) => video.video_id);
-      if (action === 'remove') await this.#remove(videos);
+      let done;
+      if (action === 'remove') done = await this.#remove(videos);
       else if (action === 'index') {
         const options = await askRunOptions(this.shadowRoot, videos);
         if (!options) return;
-        await bulk(action, ids, { options });
-      } else await bulk(action, ids);
-      // Who has paused or resumed jobs may do something else with them.
-      if (!['pause', 'resume'].includes(action)) this.#clearSelection();
+        done = await bulk(action, ids, { options });
+      } else done = await bulk(action, ids);
+      // Who has paused or resumed jobs may do something else with them. What was not done can be tried again.
+      if (!['pause', 'resume'].includes(action)) this.#deselect([...selected, ...ids].filter((id) => done.includes(id) || !ids.includes(id)));
     } catch (error) {
       toast(error.message);
     }
   }
 
+  // Remove videos; return the ids of those that were removed.
   async #remove(videos) {
     const ids = videos.map((video) => video.video_id);
     let removed = ids;
     if (ids.length === 1) await remove(`/v1/videos/${ids[0]}`);
     else removed = await bulk('remove', ids);
-    if (!removed.length) return;
+    if (!removed.length) return removed;
     const message = removed.length === 1 ? text('library.removed', { title: videos.find((video) => video.video_id === removed[0]).title }) : text('library.removed.many', { count: removed.length });
     toast(message, { label: text('library.undo'), run: () => bulk('undo-removal', removed).catch((error) => toast(error.message)) });
+    return removed;
   }
 }
 

@@ -3,6 +3,7 @@ import './gradio_events.js';
 import './queue.js';
 import './library.js';
 import './no_video.js';
+import './copy.js';
 import './uploading.js';
 import { element, shadow } from './dom.js';
 import { listen, start } from './events.js';

@@ -2,7 +2,7 @@
 import { get, post } from './api.js';
 import { element, shadow, toast } from './dom.js';
 import { listen } from './events.js';
-import { duration, percent } from './format.js';
+import { duration, percent, plain } from './format.js';
 import { text } from './strings.js';
 
 const ACTIONS = {
@@ -90,10 +90,10 @@ class Queue extends HTMLElement {
     this.#endedKey = key;
     this.ended.hidden = !jobs.length && !unmade.length;
     this.ended.firstChild.textContent = text('queue.ended', { count: jobs.length + unmade.length });
-    const unmadeRows = unmade.map((item) => element('div', { role: 'listitem' }, element('b', { text: item.title }), ` ${text('queue.status.failed')} · ${item.reason}`));
+    const unmadeRows = unmade.map((item) => element('div', { role: 'listitem' }, element('b', { text: item.title }), ` ${text('queue.status.failed')} · ${plain(item.reason)}`));
     this.ended.lastChild.replaceChildren(...unmadeRows, ...jobs.slice(0, MAX_ENDED).map((job) => {
       const title = job.video_id && job.status === 'done' ? element('a', { href: `/watch?video=${encodeURIComponent(job.video_id)}`, text: job.title }) : job.title;
-      return element('div', { role: 'listitem' }, element('b', {}, title), ' ', [text(`queue.status.${job.status}`), job.reason].filter(Boolean).join(' · '));
+      return element('div', { role: 'listitem' }, element('b', {}, title), ' ', [text(`queue.status.${job.status}`), plain(job.reason)].filter(Boolean).join(' · '));
     }));
   }
 
@@ -140,7 +140,7 @@ function progressText(job) {
 
 function doneText(job) {
   const key = job.status === 'failed' ? 'queue.ended.failed' : job.reason ? 'queue.done.reason' : 'queue.done';
-  return text(key, { title: job.title, reason: job.reason });
+  return text(key, { title: job.title, reason: plain(job.reason) });
 }
 
 function makeRow(job) {
@@ -168,7 +168,7 @@ function updateRow(row, job) {
 
 function stateText(job) {
   const share = job.status === 'running' ? percent(job.fraction) : '';
-  return [[text(`queue.status.${job.status}`), share].join(' ').trim(), job.detail].filter(Boolean).join(' · ');
+  return [[text(`queue.status.${job.status}`), share].join(' ').trim(), plain(job.detail)].filter(Boolean).join(' · ');
 }
 
 customElements.define('longview-queue', Queue);

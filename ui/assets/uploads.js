@@ -1,11 +1,10 @@
 // Uploads of files in parts; the server is `ui/routes/uploads.py`. The page remembers nothing: the server finds the unfinished
 // upload of a file again, and states which parts it has. All texts are the server's, or those that are passed in.
 
+import { digestOf, fingerprintOf, partOf } from './file_digests.js';
 import { LostConnection, Refusal, pauseFor, putPart, requestJson } from './upload_requests.js';
 
 const PARTS_AT_ONCE = 2;
-// The beginning and the end of a file that tell it from another one of the same name, size and time of change.
-const FINGERPRINT_BYTES = 1 << 20;
 // Times between two attempts after a lost connection: doubled from the first to the last one.
 const FIRST_WAIT_MS = 1000;
 const LAST_WAIT_MS = 8000;
@@ -16,8 +15,9 @@ const SPEED_SPAN_MS = 5000;
 const PROGRESS_PERIOD_MS = 200;
 
 // Sends files, one after the other. Events: `change` and `remove`, each with the snapshot of a file in `detail`.
-//   strings: { lost, unreadable, gone, refused }, sentences for: the connection is lost and the upload resumes by itself;
-//     the file cannot be read; the upload is no longer on the server; the server has refused it without a reason.
+//   strings: { lost, unreadable, gone, refused, differs }, sentences for: the connection is lost and the upload resumes by
+//     itself; the file cannot be read; the upload is no longer on the server; the server has refused it without a reason;
+//     another page is sending a file that looks the same and is not.
 //   suffixes: endings of the names of media files, in lower case.
 export class Uploader extends EventTarget {
   #strings;
@@ -108,13 +108,14 @@ export class Uploader extends EventTarget {
     if (same) {
       // The new one can be read even if the earlier one no longer can.
       same.file = file;
+      same.sent.clear();
       // Who drops it again chooses no other ones.
       same.options = options ?? same.options;
       this.resume(same.id);
       return same.id;
     }
     const item = {
-      id: ++this.#lastId, file, options, uploadId: null, partBytes: 0, missing: [], storedBytes: 0, underway: new Map(),
+      id: ++this.#lastId, file, options, uploadId: null, partBytes: 0, missing: [], sent: new Set(), storedBytes: 0, underway: new Map(),
       samples: [], state: 'waiting', sentence: '', job: null, sha256: null, alreadyThere: false,
       isActive: false, controller: null, shownAt: 0,
     };
@@ -166,7 +167,31 @@ export class Uploader extends EventTarget {
     const fingerprint = await fingerprintOf(item.file);
     const { name, size, lastModified } = item.file;
     const document = { name, size_bytes: size, modified_ms: Math.max(0, Math.trunc(lastModified)), fingerprint };
-    this.#take(item, await this.#insist(item, signal, () => this.#request('POST', '', document, signal)));
+    const begin = () => this.#insist(item, signal, () => this.#request('POST', '', document, signal));
+    let upload = await begin();
+    this.#take(item, upload);
+    if (await this.#isOfFile(item, signal)) return;
+    // The file has changed in its middle: what has arrived of it earlier is of no use.
+    if (upload.is_active) throw new Refusal(409, null, this.#strings.differs);
+    await this.discard(item.uploadId).catch((error) => { if (error.status !== 404) throw error; });
+    item.sent.clear();
+    upload = await begin();
+    this.#take(item, upload);
+  }
+
+  // Whether the parts that the server has are of this file. Those that this page has sent are.
+  async #isOfFile(item, signal) {
+    const missing = new Set(item.missing);
+    const unknown = range(0, Math.ceil(item.file.size / item.partBytes)).filter((number) => !missing.has(number) && !item.sent.has(number));
+    if (!unknown.length) return true;
+    this.#set(item, 'checking');
+    const { digests } = await this.#insist(item, signal, () => this.#request('GET', `/${item.uploadId}/digests`, undefined, signal));
+    for (const number of unknown) {
+      const digest = await digestOf(await partOf(item.file, number, item.partBytes));
+      signal.throwIfAborted();
+      if (digest !== digests[number]) return false;
+    }
+    return true;
   }
 
   // Take over what the server says of an upload.
@@ -198,9 +223,8 @@ export class Uploader extends EventTarget {
   }
 
   async #sendPart(item, number, signal) {
-    const start = number * item.partBytes;
-    const data = await item.file.slice(start, start + item.partBytes).arrayBuffer();
-    const digest = base64(await crypto.subtle.digest('SHA-256', data));
+    const data = await partOf(item.file, number, item.partBytes);
+    const digest = await digestOf(data);
     let damages = 0;
     let isRepeated = false;
     const send = async () => {
@@ -224,6 +248,7 @@ export class Uploader extends EventTarget {
     };
     await this.#insist(item, signal, send);
     item.underway.delete(number);
+    item.sent.add(number);
     item.storedBytes += data.byteLength;
     this.#showProgress(item);
   }
@@ -343,16 +368,6 @@ async function filesBelow(entry) {
   const files = [];
   for (const inner of entries) files.push(...(await filesBelow(inner)));
   return files;
-}
-
-async function fingerprintOf(file) {
-  const parts = [file.slice(0, FINGERPRINT_BYTES), file.slice(Math.max(0, file.size - FINGERPRINT_BYTES)), String(file.size)];
-  const digest = await crypto.subtle.digest('SHA-256', await new Blob(parts).arrayBuffer());
-  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
-function base64(buffer) {
-  return btoa(String.fromCharCode(...new Uint8Array(buffer)));
 }
 
 function range(start, end) {

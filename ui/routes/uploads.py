@@ -104,6 +104,11 @@ def upload_routes(app: Longview, workers: Workers) -> APIRouter:
         """State what has arrived of an upload."""
         return _reply(upload_out(uploads.upload(upload_id)))
 
+    @router.get("/{upload_id}/digests")
+    def digests(upload_id: UploadId) -> Response:
+        """State the digests of what has arrived of an upload."""
+        return _reply(schemas.UploadDigestsDocument.of(uploads.upload(upload_id).digests()))
+
     @router.delete("/{upload_id}")
     def give_up(upload_id: UploadId) -> Response:
         """Give an upload up; nothing of it stays."""

@@ -1,5 +1,6 @@
 """Routes of the videos: pages of the library, one video, and their changes."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -10,6 +11,7 @@ from longview.app import schemas
 from longview.app.errors import EXPECTED_ERRORS, BadRequest
 from longview.app.jobs.source_states import jobs_by_content, unfinished_by_content
 from longview.app.service import Longview
+from longview.app.serving.sample_questions import sample_questions
 from longview.app.serving.workers import Workers
 from longview.indexing.records.listing import ListingQuery, ListState, SortKey
 from longview.indexing.records.video import VideoEntry
@@ -28,16 +30,15 @@ MAX_PAGE, DEFAULT_PAGE = 200, 60
 """Maximum number of videos on a page, and the number of them if none is asked for."""
 MAX_BULK = 1000
 """Maximum number of videos that one request changes."""
-MAX_TITLE_CHARS = 1000
-"""Maximum length of a title that is read, in characters; the library refuses a shorter one with its reason."""
 
 
 class VideoChange(RequestBody):
     """What is changed of a video."""
 
-    title: str | None = Field(None, max_length=MAX_TITLE_CHARS)
+    title: str | None = None
+    """Its length is limited where it is checked, which refuses a longer one with the reason."""
     position_s: float | None = Field(None, ge=0.0, allow_inf_nan=False)
-    """Time at which somebody stopped watching, in seconds; 0 forgets that the video was watched."""
+    """Time at which somebody stopped watching, in seconds; 0 after its end, so that it begins anew."""
 
 
 class BulkChange(RequestBody):
@@ -68,9 +69,21 @@ def videos_router(app: Longview, workers: Workers) -> APIRouter:
     """Make the routes over one library."""
     router = APIRouter(prefix=PREFIX)
 
+    def documents(entries: Sequence[VideoEntry]) -> list[schemas.VideoOut]:
+        jobs = jobs_by_content(workers.jobs())
+        return [
+            schemas.VideoOut.of(
+                entry,
+                is_outdated=app.is_outdated(entry),
+                sizes=None,
+                job=jobs.get(entry.content_hash),
+                example_questions=sample_questions(app, entry),
+            )
+            for entry in entries
+        ]
+
     def document(entry: VideoEntry) -> schemas.VideoOut:
-        job = jobs_by_content(workers.jobs()).get(entry.content_hash)
-        return schemas.VideoOut.of(entry, is_outdated=app.is_outdated(entry), sizes=None, job=job)
+        return documents([entry])[0]
 
     @router.get("/videos")
     def videos(request: Request, parameters: Annotated[ListParameters, Query()]) -> Response:
@@ -83,11 +96,7 @@ def videos_router(app: Longview, workers: Workers) -> APIRouter:
             is_descending=parameters.descending,
         )
         listing = app.listing(query, parameters.cursor, limit=parameters.limit)
-        jobs = jobs_by_content(workers.jobs())
-        rows = [
-            schemas.VideoOut.of(entry, is_outdated=app.is_outdated(entry), sizes=None, job=jobs.get(entry.content_hash))
-            for entry in listing.entries
-        ]
+        rows = documents(listing.entries)
         return conditional(request, schemas.ListDocument(videos=rows, total=listing.total, next_cursor=listing.next_cursor))
 
     @router.get("/videos/{video_id}")

@@ -90,6 +90,9 @@ def test_a_video_is_renamed_removed_and_brought_back_and_what_is_known_is_not_se
     assert client.get(path, headers={"If-None-Match": reply.headers["etag"]}).json()["title"] == "Two"
     for change in ({"position_s": -1}, {"title": ""}, {"titel": "x"}, {"position_s": "NaN"}):
         assert client.patch(path, json=change).status_code in (400, 422)
+    for length in (301, 2000):
+        refused = client.patch(path, json={"title": "x" * length})
+        assert refused.status_code == 400 and "at most 300 are allowed" in refused.json()["detail"]
     assert client.delete(path).json()["removed"] is True
     gone = client.get(path)
     assert gone.status_code == 410 and "“Two” was removed; it can be brought back until" in gone.json()["detail"]
@@ -157,7 +160,7 @@ def test_states_list_what_the_cards_say(app: Longview, client: TestClient) -> No
     assert titles(get(client, "videos", **outdated, cursor=page["next_cursor"])) == ["3", "0"]
 
 
-def test_videos_that_were_watched_last_are_first_and_a_position_of_zero_is_forgotten(app: Longview, client: TestClient) -> None:
+def test_videos_that_were_watched_last_are_first_also_if_their_end_was_seen(app: Longview, client: TestClient) -> None:
     for number in range(4):
         put(app.parts.library, number, f"{number}")
     for number in (2, 0, 3):
@@ -165,9 +168,9 @@ def test_videos_that_were_watched_last_are_first_and_a_position_of_zero_is_forgo
     page = get(client, "videos", sort="watched", descending=True, limit=2)
     rest = get(client, "videos", sort="watched", descending=True, limit=2, cursor=page["next_cursor"])
     assert titles(page) + titles(rest) == ["3", "0", "2", "1"] and rest["total"] == 4
-    forgotten = client.patch(f"/v1/videos/{video_id(3)}", json={"position_s": 0}).json()
-    assert (forgotten["position_s"], forgotten["watched_at"]) == (0, "")
-    assert titles(get(client, "videos", sort="watched", descending=True, limit=2)) == ["0", "2"]
+    seen = client.patch(f"/v1/videos/{video_id(2)}", json={"position_s": 0}).json()
+    assert seen["position_s"] == 0 and seen["watched_at"] > "20"
+    assert titles(get(client, "videos", sort="watched", descending=True, limit=3)) == ["2", "3", "0"]
 
 
 def test_jobs_of_several_videos_are_paused_resumed_and_cancelled_at_once(app: Longview, client: TestClient) -> None:

@@ -2,6 +2,7 @@
 import { listen } from '../events.js';
 import { setFieldValue } from '../dom.js';
 import { onGradio } from '../gradio_events.js';
+import { setParameter } from './view_address.js';
 
 // The parts of Gradio's page.
 const QUESTION = '#longview-question textarea';
@@ -56,6 +57,8 @@ export function bindChat(session) {
   listen('connection', (isThere) => { if (isThere) follow(); });
   onGradio('asking', () => {
     isFollowing = true;
+    // What a link has put into the box is asked now: a reload leaves the box empty.
+    setParameter('question', '');
     session.openTab('chat');
   });
   onGradio('followed', () => {

@@ -2,6 +2,7 @@
 import { patch } from '../api.js';
 import { element, shadow } from '../dom.js';
 import { listen } from '../events.js';
+import { plain } from '../format.js';
 import { icon } from '../icons.js';
 import { text } from '../strings.js';
 import { bindChat } from './chat.js';
@@ -89,7 +90,7 @@ class Watch extends HTMLElement {
   }
 
   #say(message, action = null) {
-    this.notice.replaceChildren(...(message ? [element('span', { text: message }), ...(action ? [' ', action] : [])] : []));
+    this.notice.replaceChildren(...(message ? [element('span', { text: plain(message) }), ...(action ? [' ', action] : [])] : []));
     this.notice.hidden = !message;
   }
 

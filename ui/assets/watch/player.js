@@ -2,7 +2,7 @@
 import { get } from '../api.js';
 import { element } from '../dom.js';
 import { listen } from '../events.js';
-import { duration, percent } from '../format.js';
+import { duration, percent, plain } from '../format.js';
 import { icon, setIcon } from '../icons.js';
 import { text } from '../strings.js';
 import { clockTime } from './times.js';
@@ -98,7 +98,7 @@ export class Player extends EventTarget {
   }
 
   #say(message) {
-    this.message.textContent = message;
+    this.message.textContent = plain(message);
     this.message.hidden = !message;
   }
 

@@ -1,7 +1,7 @@
 // What is said of a source: whether it was looked for, what was found, and what can be done.
 import { post } from '../api.js';
 import { element, toast } from '../dom.js';
-import { duration, percent } from '../format.js';
+import { duration, percent, plain } from '../format.js';
 import { hasText, text } from '../strings.js';
 import { spanText } from './times.js';
 
@@ -26,7 +26,7 @@ export function stateView(session, source) {
     parts.push(element('p', { text: text(hasLeft ? 'watch.state.running.left' : `watch.state.${state.state}`, { ...values, left: hasLeft ? duration(state.seconds_left) : '' }) }));
   }
   const note = state.reason || (state.state === 'current' ? track?.note : '');
-  if (note) parts.push(element('p', { text: note }));
+  if (note) parts.push(element('p', { text: plain(note) }));
   if (track?.uncovered.length && state.state !== 'running') parts.push(element('p', { text: text('watch.uncovered', { source: values.source, spans: track.uncovered.map(({ start_s: start, end_s: end }) => spanText({ start, end })).join(', ') }) }));
   if (!video.sources.length && video.document.sources.every((each) => SETTLED.includes(each.state))) parts.push(element('p', { text: text('watch.nothing') }));
   if (['not_yet', 'failed', 'partial', 'outdated'].includes(state.state) && !video.document.missing)
