@@ -130,5 +130,3 @@ def test_notice_shows_commands_without_backticks() -> None:
     rendered = render.notice("It needs more; `longview models` names one.")
     assert ParsedPage(rendered).words == "It needs more; longview models names one." and "`" not in rendered
     assert '<code>longview models</code> <longview-copy data-text="longview models">' in rendered
-    note = tracks(replace(CAPTIONS, status="declined", note="it knows shapes only; `longview models` names another one"))
-    assert "<code>longview models</code> names another one" in note and "`" not in note

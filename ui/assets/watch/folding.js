@@ -1,4 +1,4 @@
-// Texts without accents and case, as people type them, and where a find is in the text itself.
+// Texts without accents and case, as users type them, and where a find is in the text itself.
 
 // Return a text as it is compared.
 export function fold(text) {
