@@ -58,6 +58,13 @@ class UnknownUpload(AppError):
     http_status = 404
 
 
+class UnknownCut(AppError):
+    """A cut that was never begun, that was removed, or that has expired."""
+
+    code = "unknown_cut"
+    http_status = 404
+
+
 class UploadConflict(AppError):
     """A request that contradicts what has arrived of an upload."""
 

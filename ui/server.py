@@ -24,6 +24,7 @@ from longview.ui.page import THEME, build
 from longview.ui.page_head import ASSETS, ASSETS_ROUTE, Assets, PageHead
 from longview.ui.request_pace import RequestPace
 from longview.ui.routes.common import MAX_PARAMETER_CHARS, VideoId, require_entry
+from longview.ui.routes.cuts import cuts_router
 from longview.ui.routes.estimates import estimates_router
 from longview.ui.routes.events import events_router
 from longview.ui.routes.jobs import jobs_router
@@ -122,6 +123,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
         media_router(app, workers),
         pictures_router(app, workers),
         tracks_router(app),
+        cuts_router(app, workers),
         jobs_router(workers),
         estimates_router(app),
         events_router(app, workers, RequestPace(page)),

@@ -40,8 +40,6 @@ INSTALL_HINT = "install ffmpeg, or restore Longview's own copy with `pip install
 """What to do if no ffmpeg program can be started; the wheels of imageio-ffmpeg contain one."""
 MAX_STDERR_BYTES = 1 << 14
 """Maximum number of bytes read from the end of a failed ffmpeg's stderr; a damaged file can cause an error per frame."""
-PIPE_BYTES = 1 << 20
-"""Size of the pipe from which the output of ffmpeg is read, in bytes, where it can be set, so that neither program waits."""
 _VERSION = re.compile(r"ffmpeg version n?(\d{1,9})[.\s-]")
 _DEVELOPMENT_VERSION = re.compile(r"ffmpeg version (?:N-|git)")
 MIN_MAJOR_VERSION = 6
@@ -76,22 +74,25 @@ def ffmpeg_major_version(program: str) -> int:
     return 999 if _DEVELOPMENT_VERSION.match(output) else 0
 
 
-def run(stream: "ffmpeg.nodes.OutputStream", *, timeout_s: float, progress: Progress = NO_PROGRESS) -> None:
+def run(
+    stream: "ffmpeg.nodes.OutputStream", *, timeout_s: float, progress: Progress = NO_PROGRESS, output_s: float | None = None
+) -> None:
     """Run an ffmpeg-python graph until it finishes.
+
+    `output_s`: expected length of the output, in seconds, by which the progress is known; None: it is not followed.
 
     Raises:
         FFmpegFailed: ffmpeg is missing, failed (the message has its last line), or took longer than `timeout_s` seconds.
         Cancelled: the operation was cancelled; ffmpeg is stopped.
         OSError: the disk or the quota is full; `errno` is as if this process had written the file.
     """
-    with tempfile.TemporaryFile() as stderr_file, _start(_command(stream), stderr_file) as process:
-        _limit_memory(process.pid)
-        try:
-            _wait(process, timeout_s, progress)
-        except BaseException:
-            process.kill()
-            raise
-        _raise_failure(process.returncode, stderr_file)
+    followed = stream.global_args("-progress", "pipe:1") if output_s else stream
+    with output_of(followed, timeout_s=timeout_s, progress=progress) as output:
+        for line in output:
+            name, _, value = line.strip().partition(b"=")
+            # Before the first frame, the time is not known, or negative.
+            if name == b"out_time_us" and value.isdigit() and output_s:
+                progress.update(int(value) / 1e6 / output_s)
 
 
 @contextmanager
@@ -162,7 +163,7 @@ def _wait(process: "subprocess.Popen[bytes]", timeout_s: float, progress: Progre
 
 def _start(command: list[str], stderr_file: IO[bytes], stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr_file, pipesize=PIPE_BYTES)
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr_file)
     except OSError as error:
         # The caller would take it for an error of the file that ffmpeg writes.
         raise FFmpegFailed(f"The ffmpeg program {command[0]} cannot be started ({error.strerror}); {INSTALL_HINT}.") from error

@@ -1,6 +1,7 @@
 """Copies of a video for users: cuts, and small copies that browsers play. The program ffmpeg writes them."""
 
 from pathlib import Path
+from typing import Any
 
 import ffmpeg
 
@@ -91,11 +92,14 @@ def make_browser_copy(video: VideoInfo, target: Path, *, max_pixels: int = MAX_P
     }
     with atomic_write(target) as temporary_path:
         graph = ffmpeg.output(*streams, str(temporary_path), **VFR_OPTIONS, **options)
-        run(graph, timeout_s=60 + MAX_ENCODING_S_PER_S * video.duration_s, progress=progress)
+        timeout_s = 60 + MAX_ENCODING_S_PER_S * video.duration_s
+        run(graph, timeout_s=timeout_s, progress=progress, output_s=video.duration_s)
     return target
 
 
-def cut_stream_copy(video: VideoInfo, span: Span, target: Path, *, key_frames_s: tuple[float, float]) -> Span:
+def cut_stream_copy(
+    video: VideoInfo, span: Span, target: Path, *, key_frames_s: tuple[float, float], progress: Progress = NO_PROGRESS
+) -> Span:
     """Write a span of a video to its own file without re-encoding: fast and lossless.
 
     `key_frames_s`: start of the last key frame at or before the span's start, where the cut begins, and start of the next key
@@ -104,6 +108,7 @@ def cut_stream_copy(video: VideoInfo, span: Span, target: Path, *, key_frames_s:
 
     Raises:
         NoFrames: the file has only sound. FFmpegFailed: ffmpeg cannot read the original or write the container.
+        Cancelled: the operation was cancelled.
     """
     require_frames(video)
     key_s, next_key_s = key_frames_s
@@ -113,11 +118,20 @@ def cut_stream_copy(video: VideoInfo, span: Span, target: Path, *, key_frames_s:
     source = _input(video, ss=seek_s)
     streams = [source[str(video.stream_index)]] + ([source["a:0"]] if video.has_audio else [])
     options = {"c": "copy", "avoid_negative_ts": "make_zero", "t": max(0.04, span.end_s - seek_s)}
-    _write_cut(streams, target, options, timeout_s=60 + MAX_ENCODING_S_PER_S * span.duration_s)
+    timeout_s = 60 + MAX_ENCODING_S_PER_S * span.duration_s
+    _write_cut(streams, target, options, timeout_s=timeout_s, progress=progress)
     return Span(key_s, span.end_s)
 
 
-def cut_reencode(video: VideoInfo, span: Span, target: Path, *, first_frame_s: float, max_pixels: int = MAX_PIXELS) -> None:
+def cut_reencode(
+    video: VideoInfo,
+    span: Span,
+    target: Path,
+    *,
+    first_frame_s: float,
+    max_pixels: int = MAX_PIXELS,
+    progress: Progress = NO_PROGRESS,
+) -> None:
     """Re-encode a span of a video to its own file, with frame-accurate edges.
 
     `first_frame_s`: start of the frame that is on screen at the span's start; the cut begins with that frame.
@@ -125,6 +139,7 @@ def cut_reencode(video: VideoInfo, span: Span, target: Path, *, first_frame_s: f
 
     Raises:
         NoFrames: the file has only sound. FFmpegFailed: ffmpeg cannot read the original or write the container.
+        Cancelled: the operation was cancelled.
     """
     require_frames(video)
     # In a container without exact seeking, ffmpeg decodes from the beginning, and `trim` drops the frames before the cut.
@@ -146,18 +161,25 @@ def cut_reencode(video: VideoInfo, span: Span, target: Path, *, first_frame_s: f
     options |= VFR_OPTIONS | {"t": span.duration_s}
     decode_s = span.duration_s if is_seekable(video) else span.end_s
     timeout_s = 60 + MAX_ENCODING_S_PER_S * decode_s
-    _write_cut([_to_sdr(frames, video), *audio], target, options, timeout_s=timeout_s)
+    _write_cut([_to_sdr(frames, video), *audio], target, options, timeout_s=timeout_s, progress=progress)
 
 
 def _write_cut(
-    streams: list["ffmpeg.nodes.FilterableStream"], target: Path, options: dict[str, object], *, timeout_s: float
+    streams: list["ffmpeg.nodes.FilterableStream"],
+    target: Path,
+    options: dict[str, Any],
+    *,
+    timeout_s: float,
+    progress: Progress,
 ) -> None:
+    """Write a cut. `options`: those of ffmpeg for the output, with its length `t`, in seconds."""
     with atomic_write(target) as temporary_path:
-        run(ffmpeg.output(*streams, str(temporary_path), map_metadata=-1, map_chapters=-1, **options), timeout_s=timeout_s)
+        graph = ffmpeg.output(*streams, str(temporary_path), map_metadata=-1, map_chapters=-1, **options)
+        run(graph, timeout_s=timeout_s, progress=progress, output_s=options["t"])
         # ffmpeg also exits successfully if the file has no frame.
         check = ffmpeg.input(demuxer_url(temporary_path), **DEMUXER_OPTIONS)["v:0"].output("pipe:", f="null", c="copy")
         try:
-            run(check.global_args("-abort_on", "empty_output"), timeout_s=60)
+            run(check.global_args("-abort_on", "empty_output"), timeout_s=60, progress=progress)
         except FFmpegFailed as error:
             raise FFmpegFailed("No frame in that part of the video can be decoded; choose another span.") from error
 

@@ -1,11 +1,12 @@
-"""Names of exported files: the title of the video, the source and its language, so that a player finds them beside the video."""
+"""Names of downloads: the title of the video, and what it is of it, such as source and language, so that players find it."""
 
 import unicodedata
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from longview.app.files.file_names import DEVICES
+from longview.app.files.file_names import DEVICES, times_in_name
 from longview.core.sources import source_label
+from longview.core.timeline import Span
 from longview.indexing.exports import export_format
 from longview.indexing.records.video import VideoEntry
 from longview.video.language_tags import language_code
@@ -32,6 +33,11 @@ def export_name(
     code = language_code(language) if language else None
     parts = [_file_title(entry.title), "-".join(source_label(source).replace(" ", "-") for source in sources), code]
     return ".".join(filter(None, (*parts, f"version-{version}" if version else None))) + export_format(format).suffix
+
+
+def cut_name(title: str, span: Span, suffix: str) -> str:
+    """Return the name of a part of a video as a file: `Town meeting 0.01.15.0-0.01.20.0.mp4`."""
+    return f"{_file_title(title)} {times_in_name(span)}{suffix}"
 
 
 def content_disposition(name: str) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from longview.app.errors import BadRequest, NoSpace
 from longview.core.atomic import FULL_DISK_ERRORS
+from longview.core.time_format import format_time
+from longview.core.timeline import Span
 
 MAX_ID_CHARACTERS = 40
 """Maximum length of a reference that may be an id: the number of digits of a content hash."""
@@ -82,3 +84,8 @@ def safe_name(name: str) -> str:
     stem, suffix = Path(name).stem, Path(name).suffix
     clean = _UNSAFE_IN_STEM.sub("_", stem).strip("._-")[:60] or "video"
     return clean + _UNSAFE_IN_SUFFIX.sub("", suffix)[:12].lower()
+
+
+def times_in_name(span: Span) -> str:
+    """Return a span as part of a file name, without the colons that some file systems refuse: `0.01.15.0-0.01.20.0`."""
+    return f"{format_time(span.start_s)}-{format_time(span.end_s)}".replace(":", ".")

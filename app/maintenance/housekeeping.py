@@ -14,6 +14,7 @@ from pathlib import Path
 from longview.app.files.cache_limit import CACHE_FOLDERS, limit_caches
 from longview.app.maintenance.restore import STAGING_PREFIX
 from longview.app.service import Longview
+from longview.app.serving.cuts import delete_expired_cuts
 from longview.app.serving.part_uploads import delete_expired_uploads
 from longview.app.serving.upload_cache import delete_left_uploads
 from longview.core.atomic import PARTIAL_PREFIX
@@ -134,12 +135,13 @@ def _delete(folder: Path, path: Path) -> None:
 
 
 def run_housekeeping(library: Library, cache_bytes: int) -> None:
-    """Purge what has expired, and delete temporary files and uploads that were left, and cached files beyond a limit in bytes."""
+    """Purge what has expired, temporary files, uploads and cuts that were left, and cached files beyond a limit in bytes."""
     purge_expired(library)
     purge_cleared(library)
     purge_jobs(library)
     delete_left_uploads(library.folder)
     delete_expired_uploads(library.folder)
+    delete_expired_cuts(library.folder)
     delete_partial(library.folder)
     limit_caches(library.folder, cache_bytes)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ExportDocument,
         FindingOut,
         RelinkDocument,
+        RequestedCutDocument,
         RestoreDocument,
     )
     from longview.app.schemas.indexing import (
@@ -135,6 +136,7 @@ __all__ = [
     "RemoveDocument",
     "RemoveModelDocument",
     "RenameDocument",
+    "RequestedCutDocument",
     "RestoreDocument",
     "RunChoicesDocument",
     "RunOptions",
@@ -176,7 +178,7 @@ __getattr__ = lazy_names(
         ),
         "longview.app.schemas.files": (
             "BackupDocument", "CheckDocument", "ContactSheetDocument", "CutDocument", "DoctorDocument", "EvalDocument",
-            "ExportDocument", "FindingOut", "RelinkDocument", "RestoreDocument",
+            "ExportDocument", "FindingOut", "RelinkDocument", "RequestedCutDocument", "RestoreDocument",
         ),
         "longview.app.schemas.indexing": (
             "BulkDocument", "BulkResultOut", "DamageOut", "FailedVideoOut", "IndexDocument", "IndexedVideoOut", "InfoDocument",

@@ -1,7 +1,7 @@
 """The documents of the commands that write files, check and measure."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from longview.app.files.originals import RelinkReport
     from longview.app.maintenance.backup import BackupReport
     from longview.app.maintenance.restore import RestoreReport
+    from longview.app.serving.cuts import RequestedCut
 
 
 class ExportDocument(BaseModel):
@@ -32,6 +33,46 @@ class CutDocument(SpanOut):
     path: str
     reencoded: bool
     requested: SpanOut
+
+
+class RequestedCutDocument(BaseModel):
+    """The document of a part of a video that a server writes to a file, to be downloaded."""
+
+    video_id: str
+    cut_id: str
+    state: Literal["running", "ready", "failed"]
+    """`running`: it is being written, or waits for others."""
+    fraction: float
+    """The completed fraction, 0 to 1."""
+    reason: str | None
+    """Why it failed, as a sentence; null otherwise."""
+    start_s: float
+    """Start of what the file has, once it is ready; a copy begins at a key frame. Until then, that of the request."""
+    end_s: float
+    exact: bool
+    """Whether it is encoded again, and not copied."""
+    name: str | None
+    """Name of the download; null until it is ready."""
+    bytes: int | None
+    """Size of the file; null until it is ready."""
+
+    @classmethod
+    def of(cls, cut: "RequestedCut") -> Self:
+        """Describe a cut."""
+        status, result = cut.preparation.status, cut.result
+        span = result.span if result else cut.span
+        return cls(
+            video_id=cut.video_id,
+            cut_id=cut.cut_id,
+            state="failed" if status == "failed" else "ready" if status == "done" else "running",
+            fraction=1.0 if status == "done" else round(cut.preparation.fraction, 3),
+            reason=cut.preparation.reason if status == "failed" else None,
+            start_s=round(span.start_s, 3),
+            end_s=round(span.end_s, 3),
+            exact=cut.is_exact,
+            name=cut.name if status == "done" else None,
+            bytes=cut.size_bytes if status == "done" else None,
+        )
 
 
 class ContactSheetDocument(BaseModel):

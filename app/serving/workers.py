@@ -14,6 +14,7 @@ from longview.app.ingest.options import IndexOptions
 from longview.app.ingest.ranges import requested_span
 from longview.app.jobs.folder_watch import left_out, left_out_text, media_files
 from longview.app.service import Longview
+from longview.app.serving.cuts import Cuts
 from longview.app.serving.part_uploads import PartUploads
 from longview.app.serving.preparations import EndedPreparations, Preparation
 from longview.app.serving.running_answers import RunningAnswers
@@ -68,6 +69,7 @@ class Workers:
             "Preparing a browser-compatible copy of", app.parts.media.ensure_browser_copy, self.ended_preparations
         )
         self.waveforms = VideoPreparations("Drawing the waveform of", app.parts.media.ensure_waveform, self.ended_preparations)
+        self.cuts = Cuts(app.parts, self.ended_preparations)
         self.answers = RunningAnswers(app)
         self._preparations: list[Preparation] = []
         self.uploads = UploadCache(app.parts.library.folder, max_upload_bytes=app.settings.max_upload_bytes)
@@ -217,7 +219,7 @@ class Workers:
     def shown_preparations(self) -> tuple[Preparation, ...]:
         """Return the files that are being prepared beside the queue, and those that could not be made for all."""
         own = (item for item in self._preparations if not item.ended_event.is_set() or item.status == "failed")
-        return (*own, *self.browser_copies.unfinished(), *self.waveforms.unfinished())
+        return (*own, *self.browser_copies.unfinished(), *self.waveforms.unfinished(), *self.cuts.unfinished())
 
     def is_indexing(self, video_id: str) -> bool:
         """Whether a running job has partial results of a video."""
@@ -271,6 +273,7 @@ class Workers:
         self._wake.set()
         self.browser_copies.close()
         self.waveforms.close()
+        self.cuts.close()
         self.part_uploads.close()
         for progress in [*self._running.values(), *(item.progress for item in self._preparations)]:
             progress.cancel()
