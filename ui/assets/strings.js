@@ -14,6 +14,8 @@ const ENGLISH = {
   'library.path.add': 'Add',
   'library.add': 'Add videos',
   'library.add.drop': 'Drop files or folders anywhere on this page, or paste a path.',
+  'library.known': '“{title}” is in the library already, and nothing is left to do.',
+  'library.known.open': 'Open it',
   'library.added': 'Added to the queue: {title}',
   'library.added.many': 'Added to the queue: {count} files',
   'library.chosen.add': 'Add {count} files',
