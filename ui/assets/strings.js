@@ -110,6 +110,7 @@ const ENGLISH = {
   'state.failed': '{source} failed',
   'state.outdated': '{source}: outdated',
   'state.none': 'no {source}',
+  'state.needs_model': '{source}: need a larger model',
   'state.not_yet': '{source}: not yet',
   'queue.idle': 'Nothing is being indexed.',
   'queue.running': '{title}: {stage} {percent}',
