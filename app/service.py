@@ -11,6 +11,7 @@ from longview.app.files.file_names import is_file_name
 from longview.app.files.video_names import checked_title, is_same_title, with_id
 from longview.app.parts import Parts
 from longview.app.runtime.provenance import is_outdated, outdated_makers
+from longview.app.runtime.requirements import captions_footage
 from longview.app.settings import Settings
 from longview.app.streams import Stream
 from longview.core.lazy import LazyPart
@@ -89,6 +90,11 @@ class Longview:
             return self.checkpoint.notice
         except ModelError as error:
             return str(error)
+
+    @property
+    def captions_footage(self) -> bool:
+        """Whether the chosen checkpoint captions any footage; see `longview.app.runtime.requirements.captions_footage`."""
+        return captions_footage(self.parts.runtime)
 
     def warm_up(self) -> None:
         """Load the sentence encoder now, so that the first search does not wait for it."""

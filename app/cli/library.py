@@ -40,11 +40,18 @@ def list_(context: Context) -> None:
     """
     entries = context.app.videos()
     sizes, jobs = context.app.disk_usage(entries), jobs_by_content(context.app.jobs.all(ended_limit=0))
-    rows, lines = [], []
+    rows, lines, captions_footage = [], [], context.app.captions_footage
     for entry in entries:
         size, job = sizes[entry.video_id], jobs.get(entry.content_hash)
         is_outdated, questions = context.app.is_outdated(entry), sample_questions(context.app, entry)
-        row = schemas.VideoOut.of(entry, is_outdated=is_outdated, sizes=size, job=job, example_questions=questions)
+        row = schemas.VideoOut.of(
+            entry,
+            is_outdated=is_outdated,
+            sizes=size,
+            captions_footage=captions_footage,
+            job=job,
+            example_questions=questions,
+        )
         rows.append(row)
         length = format_time(entry.duration_s)
         lines.append(printable(f"{entry.video_id}  {length:>10}  {entry.title}  [{_contents(entry, job)}]"))
@@ -85,6 +92,7 @@ def info(context: Context, video: ExistingVideo) -> None:
         entry,
         is_outdated=context.app.is_outdated(entry),
         sizes=size,
+        captions_footage=context.app.captions_footage,
         job=job,
         chapters=chapters,
         questions=questions,

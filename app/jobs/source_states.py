@@ -1,7 +1,7 @@
 """The state of each source of a video: what it has found, and what the queue does about it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from longview.core.sources import SOURCES, traits_of
@@ -9,7 +9,9 @@ from longview.indexing.records.job import QueuedJob
 from longview.indexing.records.track import Track
 from longview.indexing.records.video import VideoEntry
 
-State = Literal["waiting", "running", "paused", "failed", "current", "outdated", "partial", "none", "not_yet"]
+State = Literal["waiting", "running", "paused", "failed", "current", "outdated", "partial", "none", "not_yet", "needs_model"]
+NEEDS_MODEL = "A larger model is needed, which is not on this machine; `longview models` names one."
+"""Why captions cannot be looked for."""
 ROUNDING_S = 0.1
 """Difference between two lengths that is rounding, in seconds."""
 
@@ -20,7 +22,7 @@ class SourceState:
 
     `waiting`, `running`, `paused`: a job is to find it, finds it, or is paused; `failed`; `current`: all was found; `outdated`:
     another checkpoint would find it now; `partial`: only a part was looked at; `none`: there was nothing; `not_yet`: it was not
-    looked for.
+    looked for; `needs_model`: nor can it be, because no checkpoint of this machine captions footage.
     """
 
     source: str
@@ -57,13 +59,24 @@ def unfinished_by_content(jobs: Iterable[QueuedJob]) -> dict[str, list[QueuedJob
     return found
 
 
-def source_states(entry: VideoEntry, job: QueuedJob | None, *, is_outdated: bool) -> tuple[SourceState, ...]:
+def source_states(
+    entry: VideoEntry, job: QueuedJob | None, *, is_outdated: bool, captions_footage: bool = True
+) -> tuple[SourceState, ...]:
     """Return the states of the sources that apply to a video, in the order in which they are shown.
 
     `job`: the unfinished or failed one of the video. `is_outdated`: whether another checkpoint would caption it now.
+    `captions_footage`: whether the chosen checkpoint captions any footage.
     """
     names = [name for name in _shown_order(entry) if _applies(entry, name, is_expected=_job_of(name, job) is not None)]
-    return tuple(_state(name, entry.track(name), _job_of(name, job), is_outdated=is_outdated) for name in names)
+    states = (_state(name, entry.track(name), _job_of(name, job), is_outdated=is_outdated) for name in names)
+    return tuple(state if captions_footage else _without_model(state) for state in states)
+
+
+def _without_model(state: SourceState) -> SourceState:
+    """Return a state where the checkpoint does not caption footage: captions that were not looked for need another one."""
+    if (state.source, state.state) != ("captions", "not_yet"):
+        return state
+    return replace(state, state="needs_model", reason=NEEDS_MODEL)
 
 
 def _shown_order(entry: VideoEntry) -> Sequence[str]:

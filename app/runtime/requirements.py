@@ -6,6 +6,7 @@ from longview.app.errors import BadRequest
 from longview.app.runtime.provenance import is_outdated
 from longview.core.timeline import Span, subtract_spans
 from longview.indexing.records.video import VideoEntry
+from longview.model.errors import ModelError
 
 if TYPE_CHECKING:
     from longview.app.runtime.runtime import Runtime
@@ -22,6 +23,18 @@ def require_answers(runtime: "Runtime") -> None:
             f"{runtime.checkpoint.name} was trained to locate, and not to answer; choose it with --grounding-model, and another "
             "checkpoint with --model."
         )
+
+
+def captions_footage(runtime: "Runtime") -> bool:
+    """Whether the chosen checkpoint captions any footage on this machine; the bundled one knows moving shapes only."""
+    from longview.model.engine.local_access import missing_packages_text
+
+    try:
+        checkpoint = runtime.checkpoint
+    except ModelError:
+        return False
+    is_possible = runtime.settings.server is not None or missing_packages_text() is None
+    return is_possible and checkpoint.profile.capabilities.captions and checkpoint.ood_detector_file is None
 
 
 def require_known_footage(runtime: "Runtime", entry: VideoEntry) -> None:

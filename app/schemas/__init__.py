@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         VideoOut,
         video_fields,
     )
-    from longview.app.schemas.jobs import AddedJobsDocument, JobOut, JobsDocument, PreparationOut
+    from longview.app.schemas.jobs import AddedJobsDocument, JobOut, JobsDocument, KnownVideoOut, PreparationOut
     from longview.app.schemas.models import (
         DefaultOut,
         DefaultsDocument,
@@ -118,6 +118,7 @@ __all__ = [
     "InfoDocument",
     "JobOut",
     "JobsDocument",
+    "KnownVideoOut",
     "ListDocument",
     "LocalModelOut",
     "LocateDocument",
@@ -186,7 +187,7 @@ __getattr__ = lazy_names(
             "UndoRemovalDocument", "VideoBytesOut", "VideoOut", "video_fields",
         ),
         "longview.app.schemas.jobs": (
-            "AddedJobsDocument", "JobOut", "JobsDocument", "PreparationOut",
+            "AddedJobsDocument", "JobOut", "JobsDocument", "KnownVideoOut", "PreparationOut",
         ),
         "longview.app.schemas.models": (
             "DefaultOut", "DefaultsDocument", "LocalModelOut", "ModelsDocument", "PullDocument", "PulledModelOut",

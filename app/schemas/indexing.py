@@ -181,7 +181,7 @@ class SourceStateOut(BaseModel):
     source: str
     state: str
     """`waiting`, `running`, `paused`, `failed`, `current`, `outdated` (another checkpoint would find it now), `partial`, `none`
-    (there was nothing) or `not_yet`."""
+    (there was nothing), `not_yet`, or `needs_model` (captions, which need a model that is not on this machine)."""
     fraction: float
     """The share of the requested part that was looked at, 0 to 1."""
     segment_count: int
@@ -232,13 +232,20 @@ class VideoOut(BaseModel):
 
     @classmethod
     def of(
-        cls, entry: "VideoEntry", *, is_outdated: bool, sizes: "VideoBytes | None", job: "QueuedJob | None" = None, **fields: Any
+        cls,
+        entry: "VideoEntry",
+        *,
+        is_outdated: bool,
+        sizes: "VideoBytes | None",
+        captions_footage: bool,
+        job: "QueuedJob | None" = None,
+        **fields: Any,
     ) -> Self:
         """Return the document of a library entry. `fields`: those of a child. `sizes`: None if they were not counted.
 
-        `job`: the unfinished one that indexes it, or the one that has failed.
+        `captions_footage`: see `source_states`. `job`: the unfinished one that indexes it, or the one that has failed.
         """
-        states = source_states(entry, job, is_outdated=is_outdated)
+        states = source_states(entry, job, is_outdated=is_outdated, captions_footage=captions_footage)
         return cls(
             video_id=entry.video_id,
             title=entry.title,

@@ -76,12 +76,21 @@ class JobOut(BaseModel):
         )
 
 
+class KnownVideoOut(BaseModel):
+    """A video that was in the library already."""
+
+    video_id: str
+    title: str
+
+
 class AddedJobsDocument(BaseModel):
     """The document of files that were added to the queue."""
 
     jobs: list[JobOut]
     refused: list[str]
     """Why others were not added, as sentences."""
+    known: list[KnownVideoOut] = []
+    """The video of a file that was indexed completely before, so that its job will find nothing new."""
 
 
 class PreparationOut(BaseModel):

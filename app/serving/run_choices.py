@@ -9,7 +9,7 @@ from longview.app.ingest.sources.speech import DETECTED
 from longview.app.service import Longview
 from longview.core.sources import SOURCES
 from longview.model.engine.checkpoints.precision_names import Precision
-from longview.model.engine.local_access import choose_device_type, missing_packages_text
+from longview.model.engine.local_access import choose_device_type
 from longview.model.errors import ModelError
 from longview.model.speech.languages import SPEECH_LANGUAGES
 from longview.model.speech.weights import local_speech_models
@@ -31,7 +31,7 @@ class RunChoices:
 def run_choices(app: Longview) -> RunChoices:
     """Return what a client may choose. No weights are loaded."""
     settings, runtime = app.settings, app.parts.runtime
-    captions_footage = _captions_footage(app)
+    captions_footage = app.captions_footage
     try:
         speech_models, speech_model = local_speech_models(), runtime.speech_model.name
     except ModelError:
@@ -44,15 +44,6 @@ def run_choices(app: Longview) -> RunChoices:
         speech_models,
         get_args(Precision) if captions_footage and _runs_on_cpu(app) else (),
     )
-
-
-def _captions_footage(app: Longview) -> bool:
-    try:
-        checkpoint = app.checkpoint
-    except ModelError:
-        return False
-    is_possible = app.settings.server is not None or missing_packages_text() is None
-    return is_possible and checkpoint.profile.capabilities.captions and checkpoint.ood_detector_file is None
 
 
 def _runs_on_cpu(app: Longview) -> bool:

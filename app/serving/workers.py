@@ -21,7 +21,7 @@ from longview.app.serving.running_answers import RunningAnswers
 from longview.app.serving.upload_cache import UploadCache
 from longview.app.serving.video_preparations import VideoPreparations
 from longview.core.progress import Cancelled, Progress
-from longview.indexing.errors import LibraryUnusable
+from longview.indexing.errors import LibraryUnusable, UnknownVideo
 from longview.indexing.records.job import BATCH, QueuedJob
 from longview.indexing.records.video import VideoEntry
 
@@ -56,6 +56,8 @@ class FolderAddition:
     jobs: list[QueuedJob] = field(default_factory=list)
     refused: list[tuple[Path, Exception]] = field(default_factory=list)
     """Files that were not added, each with the reason."""
+    known: list[VideoEntry] = field(default_factory=list)
+    """Videos of the library in which the jobs will find nothing new."""
 
 
 class Workers:
@@ -112,6 +114,14 @@ class Workers:
             self.uploads.discard(path)
         options = replace(options, title=options.title or Path(upload_name).stem)
         return self._wake_workers(self._runner.add(target, options, title=upload_name))
+
+    def known_video(self, job: QueuedJob, options: IndexOptions) -> VideoEntry | None:
+        """Return the video of a job that was added if it is in the library, and all was done already; None otherwise."""
+        if not self._runner.is_up_to_date(job.path, options):
+            return None
+        with suppress(UnknownVideo):
+            return self._app.video_with_id(job.video_id or "")
+        return None
 
     def check_part(self, path: Path, options: IndexOptions) -> None:
         """Check that the part that is to be indexed is inside of a file, whose length is read for that.

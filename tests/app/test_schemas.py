@@ -88,7 +88,7 @@ def test_index_and_list_have_videos_with_an_id() -> None:
         "error": {"code": "not_found", "message": "no file"},
     }
     listing = schemas.ListDocument(
-        videos=[schemas.VideoOut.of(entry, is_outdated=True, sizes=VideoBytes(None, 20, 30))]
+        videos=[schemas.VideoOut.of(entry, is_outdated=True, sizes=VideoBytes(None, 20, 30), captions_footage=True)]
     ).model_dump()
     (row,) = listing["videos"]
     assert (row["missing"], row["bytes"]) == (True, {"original": None, "caches": 20, "vectors": 30})

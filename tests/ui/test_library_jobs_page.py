@@ -122,6 +122,14 @@ def test_a_watched_video_changes_although_the_end_of_its_job_was_missed(page: Pa
     expect(captions).to_contain_text("a blue star")
 
 
+def test_a_card_says_that_captions_need_a_larger_model_where_none_captions_footage(page: Page, library: Library) -> None:
+    library.put(sample_entry(video_id(9), "A film"))
+    library.tracks.replace(video_id(9), sample_track("speech"), ())
+    chip = page.locator(".card", has_text="A film").locator(".chip", has_text="Captions")
+    expect(chip).to_have_text("Captions: need a larger model", timeout=5000)
+    assert chip.get_attribute("title") == "A larger model is needed, which is not on this machine; longview models names one."
+
+
 def test_a_position_moves_the_bar_of_its_card_and_leaves_the_rest(page: Page, library: Library) -> None:
     card = page.locator(".card", has_text="Video 2")
     card.locator(".chip").first.evaluate("chip => { window.chip = chip; }")

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, ViewportSize, expect
 from longview.indexing.library_files import THUMBNAILS
 from longview.indexing.sqlite.library import Library
 from longview.video.synthetic import ShapesEvent, render
-from tests.support.browser import VIDEO, needs_browser
+from tests.support.browser import VIDEO, drop, needs_browser
 from tests.support.library_samples import put_file
 from tests.support.page_servers import EVENTS, Server
 
@@ -147,6 +147,16 @@ def test_a_pasted_path_is_offered_and_added(page: Page, server: Server, tmp_path
     page.keyboard.press("Enter")
     expect(page.locator("longview-library .card", has_text="pasted")).to_be_visible()
     expect(field).to_be_hidden()
+    # Whoever adds it again is told that it is there, whether by its path or as an upload.
+    expect(page.locator("longview-queue .line")).to_contain_text("pasted.mp4: done.")
+    known = page.get_by_role("status").filter(has_text="“pasted” is in the library already")
+    paste(str(path))
+    page.keyboard.press("Enter")
+    expect(known).to_be_visible()
+    known.get_by_role("link", name="Open it").click()
+    expect(page.locator(".player .facts .title")).to_have_text("pasted")
+    drop(page, path)
+    expect(page.get_by_role("status").filter(has_text="is in the library already")).to_be_visible()
 
 
 def test_a_broken_poster_leaves_a_quiet_card(page: Page, server: Server, tmp_path: Path) -> None:

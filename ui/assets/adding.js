@@ -3,6 +3,7 @@ import { post } from './api.js';
 import { chosenFiles } from './chosen_files.js';
 import { costLine } from './cost.js';
 import { element, toast } from './dom.js';
+import { pageAddress } from './page_address.js';
 import { optionSection } from './run_options.js';
 import { text } from './strings.js';
 import { filesOf, Uploader } from './uploads.js';
@@ -30,10 +31,19 @@ export async function dropFiles(transfer) {
   else await addFiles(transfer);
 }
 
+// Say that a video was in the library already, with a link to it.
+function sayKnown({ video_id: video, title }) {
+  toast(text('library.known', { title }), { label: text('library.known.open'), href: pageAddress('/watch', { video }) });
+}
+uploader.addEventListener('change', ({ detail: { state, alreadyThere, job } }) => {
+  if (state === 'done' && alreadyThere && job.status === 'done' && job.video_id) sayKnown(job);
+});
+
 // Add a file or a folder of the machine to the queue.
 async function addPath(path, options) {
-  const { jobs, refused } = await post('/v1/jobs', { path, options });
-  if (jobs.length) toast(jobs.length === 1 ? text('library.added', { title: jobs[0].title }) : text('library.added.many', { count: jobs.length }));
+  const { jobs, refused, known } = await post('/v1/jobs', { path, options });
+  if (known.length) sayKnown(known[0]);
+  else if (jobs.length) toast(jobs.length === 1 ? text('library.added', { title: jobs[0].title }) : text('library.added.many', { count: jobs.length }));
   if (refused.length) toast(refused.slice(0, 3).join(' '));
 }
 

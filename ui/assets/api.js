@@ -1,11 +1,11 @@
 // Requests to the routes of the server. Each failure is an Error with one sentence for the user.
 import { text } from './strings.js';
 
-async function request(method, path, body, type = 'application/json') {
+async function request(method, path, body) {
   let reply;
   try {
-    const headers = { 'X-Longview-Client': '1', ...(body === undefined ? {} : { 'Content-Type': type }) };
-    reply = await fetch(path, { method, headers, body: body === undefined || body instanceof Blob ? body : JSON.stringify(body), keepalive: method === 'PATCH' });
+    const headers = { 'X-Longview-Client': '1', ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) };
+    reply = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), keepalive: method === 'PATCH' });
   } catch {
     throw new Error(text('server.error'));
   }
@@ -22,7 +22,6 @@ async function request(method, path, body, type = 'application/json') {
 export const get = (path) => request('GET', path);
 export const post = (path, body = {}) => request('POST', path, body);
 export const patch = (path, body) => request('PATCH', path, body);
-export const sendFile = (path, file) => request('POST', path, file, 'application/octet-stream');
 export const remove = (path) => request('DELETE', path);
 
 // Return an address with those parameters that have a value.

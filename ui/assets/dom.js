@@ -28,7 +28,7 @@ export function setFieldValue(field, value) {
   field.dispatchEvent(new Event('input', { bubbles: true }));
 }
 
-// Show a sentence at the bottom of the page for some seconds, with at most one action.
+// Show a sentence at the bottom of the page for some seconds, with at most one action: `{ label, run }`, or `{ label, href }` for a link.
 export function toast(message, action = null) {
   let host = document.querySelector('longview-toasts');
   if (!host) {
@@ -37,7 +37,8 @@ export function toast(message, action = null) {
     document.body.append(host);
   }
   const row = element('div', { class: 'toast', role: 'status' }, element('span', { text: plain(message) }));
-  if (action) row.append(element('button', { text: action.label, click: () => { row.remove(); action.run(); } }));
+  if (action?.href) row.append(element('a', { class: 'button', href: action.href, text: action.label }));
+  else if (action) row.append(element('button', { text: action.label, click: () => { row.remove(); action.run(); } }));
   host.shadowRoot.append(row);
   setTimeout(() => row.remove(), action ? 15000 : 7000);
 }

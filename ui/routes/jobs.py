@@ -43,7 +43,8 @@ def jobs_router(workers: Workers) -> APIRouter:
         """Add a file, or all videos of a folder, to the queue."""
         added = add_path(workers, addition.path.strip(), checked_options(addition.options))
         refused = [refused_text(added.refused)] if added.refused else []
-        document = schemas.AddedJobsDocument(jobs=[schemas.JobOut.of(job) for job in added.jobs], refused=refused)
+        known = [schemas.KnownVideoOut(video_id=video.video_id, title=video.title) for video in added.known]
+        document = schemas.AddedJobsDocument(jobs=[schemas.JobOut.of(job) for job in added.jobs], refused=refused, known=known)
         return conditional(request, document)
 
     @router.post("/jobs/{job_id}/{action}")
@@ -74,7 +75,9 @@ def add_path(workers: Workers, text: str, options: IndexOptions) -> FolderAdditi
         is_folder = path.is_dir()
     if not is_folder:
         workers.check_part(path, options)
-        return FolderAddition([workers.index(path, options)])
+        job = workers.index(path, options)
+        known = workers.known_video(job, options)
+        return FolderAddition([job], known=[known] if known else [])
     if options.title is not None:
         raise BadRequest("A title is for one video; a folder may have several.")
     return workers.index_folder(path, options)

@@ -70,12 +70,13 @@ def videos_router(app: Longview, workers: Workers) -> APIRouter:
     router = APIRouter(prefix=PREFIX)
 
     def documents(entries: Sequence[VideoEntry]) -> list[schemas.VideoOut]:
-        jobs = jobs_by_content(workers.jobs())
+        jobs, captions_footage = jobs_by_content(workers.jobs()), app.captions_footage
         return [
             schemas.VideoOut.of(
                 entry,
                 is_outdated=app.is_outdated(entry),
                 sizes=None,
+                captions_footage=captions_footage,
                 job=jobs.get(entry.content_hash),
                 example_questions=sample_questions(app, entry),
             )

@@ -1,13 +1,12 @@
-// The menu of a panel: its exports, its versions, and subtitles that are added or removed.
-import { address, get, remove, sendFile } from '../api.js';
-import { element, toast } from '../dom.js';
+// The menu of a panel: its exports and its versions.
+import { address, get } from '../api.js';
+import { element } from '../dom.js';
 import { icon } from '../icons.js';
 import { text } from '../strings.js';
 import { sourceName } from './source_view.js';
 
 // The formats that the server writes.
 const FORMATS = document.querySelector('meta[name=longview-formats]').content.split(' ');
-const SUBTITLES = '.srt,.vtt,.ass,.ssa,.txt,.sub,.ttml';
 
 export class ExportMenu {
   #source = '';
@@ -45,7 +44,6 @@ export class ExportMenu {
     if (own.length > 1) rows.push(this.#choice(source, own, shown));
     const current = own.find((version) => (shown === null ? version.current : version.number === shown));
     if (current?.maker) rows.push(element('div', { class: 'menu-row made', text: text('watch.made', { maker: current.maker }) }));
-    rows.push(...this.#subtitleRows(source));
     this.rows.replaceChildren(...rows);
   }
 
@@ -57,33 +55,5 @@ export class ExportMenu {
         text: text(version.current ? 'watch.version.current' : 'watch.version.earlier', { made: new Date(version.made_at).toLocaleString(), count: version.segments.toLocaleString() }),
       })));
     return element('label', { class: 'menu-row' }, element('span', { text: text('watch.version') }), select);
-  }
-
-  #subtitleRows(source) {
-    const field = element('input', { type: 'file', accept: SUBTITLES, hidden: true, change: () => this.#add(field.files[0]) });
-    const rows = [element('div', { class: 'menu-row' }, field, element('button', { class: 'small', text: text('watch.subtitles.add'), click: () => field.click() }))];
-    if (source === 'subtitles') rows.push(element('div', { class: 'menu-row' }, element('button', { class: 'small', text: text('watch.subtitles.remove'), click: () => this.#removeSubtitles() })));
-    return rows;
-  }
-
-  async #add(file) {
-    if (!file) return;
-    try {
-      const added = await sendFile(address(`/v1/videos/${this.video.id}/subtitles`, { name: file.name }), file);
-      toast([text('watch.subtitles.added', { count: added.segments.toLocaleString() }), ...added.problems].join(' '));
-    } catch (error) {
-      toast(error.message);
-    }
-    this.video.refresh();
-  }
-
-  async #removeSubtitles() {
-    try {
-      await remove(`/v1/videos/${this.video.id}/tracks/subtitles`);
-      toast(text('watch.subtitles.removed'));
-    } catch (error) {
-      toast(error.message);
-    }
-    this.video.refresh();
   }
 }

@@ -92,12 +92,12 @@ export class SelectionBar {
       let cut = await post(cuts, { start_s: start, end_s: end, exact: this.isExact.checked });
       this.#cut = `${cuts}/${cut.cut_id}`;
       this.cutButton.textContent = text('watch.cut.cancel');
-      while (cut.state === 'waiting' || cut.state === 'running') {
+      while (cut.state === 'running') {
         this.cutState.textContent = text('watch.cut.running', { percent: percent(cut.fraction) });
         await new Promise((resolve) => setTimeout(resolve, POLL_MS));
         cut = await get(this.#cut);
       }
-      if (cut.state !== 'done') throw new Error(cut.reason);
+      if (cut.state !== 'ready') throw new Error(cut.reason);
       const link = element('a', { href: `${this.#cut}/file`, download: cut.name, text: text('watch.cut.done', { name: cut.name }) });
       this.cutState.replaceChildren(link, ` ${spanText({ start: cut.start_s, end: cut.end_s })}`);
       link.click();

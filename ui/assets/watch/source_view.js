@@ -28,7 +28,7 @@ export function stateView(session, source) {
   const note = state.reason || (state.state === 'current' ? track?.note : '');
   if (note) parts.push(element('p', { text: plain(note) }));
   if (track?.uncovered.length && state.state !== 'running') parts.push(element('p', { text: text('watch.uncovered', { source: values.source, spans: track.uncovered.map(({ start_s: start, end_s: end }) => spanText({ start, end })).join(', ') }) }));
-  if (!video.sources.length && video.document.sources.every((each) => SETTLED.includes(each.state))) parts.push(element('p', { text: text('watch.nothing') }));
+  if (!video.sources.length && video.document.sources.every((each) => SETTLED.includes(each.state))) parts.push(element('p', { text: plain(text('watch.nothing')) }));
   if (['not_yet', 'failed', 'partial', 'outdated'].includes(state.state) && !video.document.missing)
     parts.push(element('button', { class: 'small', text: text(`watch.state.${state.state}.action`), click: (event) => look(event.target, video, source) }));
   return parts;
