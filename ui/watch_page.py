@@ -80,11 +80,17 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
 
     @reports_errors
     def on_load(request: gr.Request) -> list[Any]:
-        wanted_id = request.query_params.get("video")
-        entry = None
-        with suppress(LibraryUnusable):
+        wanted_id = request.query_params.get("video") or ""
+        video_id = wanted_id
+
+        def render_updates() -> list[Any]:
+            nonlocal video_id
             entry = find_entry(app, wanted_id) if wanted_id else newest_video(app.videos())
-        return [entry.video_id if entry else wanted_id or "", *or_failure(lambda: video_view(app, workers, entry), len(view))]
+            video_id = entry.video_id if entry else wanted_id
+            return video_view(app, workers, entry)
+
+        updates = or_failure(render_updates, len(view))
+        return [video_id, *updates]
 
     @reports_errors
     def on_select(video_id: str | None) -> list[Any]:

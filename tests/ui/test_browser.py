@@ -268,7 +268,7 @@ def test_exports_are_downloads_and_the_notice_is_visible(page: Page) -> None:
 
 def test_the_command_of_the_notice_is_copied_on_each_page(page: Page) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    for path in ("/", "/watch", "/search"):
+    for path in ("/", "/search"):
         open_page(page, path)
         expect(page.locator(".notice code")).to_have_text("longview models")
         page.evaluate("navigator.clipboard.writeText('')")

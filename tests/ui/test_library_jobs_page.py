@@ -104,7 +104,7 @@ def test_a_job_is_moved_to_the_front_and_a_card_shows_the_share_of_its_source(pa
 
 
 def test_a_watched_video_changes_although_the_end_of_its_job_was_missed(page: Page, library: Library, tmp_path: Path) -> None:
-    captions = page.locator(".captions")
+    captions = page.locator("longview-panels")
     page.locator(".card", has_text="Video 1").locator("a.title").click()
     expect(captions).to_contain_text("a red circle")
     # A job that this process runs.
