@@ -9,7 +9,7 @@ from tests.support.browser import drop, needs_browser
 from tests.support.page_servers import EVENTS, running_server
 
 LATE = ShapesEvent(48.0, 55.0, "cyan", "ring", "moves up")
-LONG_S = 60.0
+LONG_S = 120.0
 """Length of the first video, in seconds: its job is paused while it runs, and its page is loaded again while it is answered."""
 AGREES_MS = 3000
 """Time after which a second tab has to show what the first one has done, in milliseconds."""

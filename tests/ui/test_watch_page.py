@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 from longview.core.timeline import Segment, Span
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.library import Library
+from longview.video.probing.probe import probe
 from longview.video.synthetic import ShapesEvent, render
 from tests.support.browser import VIDEO, needs_browser
 from tests.support.library_samples import put_file, sample_entry, sample_track, shown, spoken
@@ -205,6 +206,19 @@ def test_a_selected_part_is_played_looped_and_copied(page: Page, talk: VideoEntr
     expect(page.get_by_label("Selected part")).to_be_hidden()
 
 
+def test_a_selected_part_is_cut_into_a_file_that_has_it(page: Page, server: Server, talk: VideoEntry, tmp_path: Path) -> None:
+    open_at(page, server, talk, "tab=transcript&t=20&end=24")
+    bar = page.get_by_label("Selected part")
+    bar.get_by_label("exact").check()
+    with page.expect_download() as download:
+        bar.get_by_role("button", name="Cut", exact=True).click()
+    path = tmp_path / "cut.mp4"
+    download.value.save_as(path)
+    assert download.value.suggested_filename.startswith("A talk")
+    assert probe(path).duration_s == pytest.approx(4.0, abs=0.21)
+    expect(bar.get_by_role("link", name="Save A talk")).to_be_visible()
+
+
 def test_selected_words_are_a_part_of_the_video(page: Page) -> None:
     words = page.locator("longview-panels .row", has_text="Sentence 3 is").locator(".word")
     first, last = words.nth(1).bounding_box(), words.nth(3).bounding_box()
@@ -224,6 +238,8 @@ def test_each_key_does_what_the_list_says(page: Page) -> None:
     expect(page.get_by_role("dialog", name="Keys")).to_contain_text("Previous or next frame")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog", name="Keys")).to_be_hidden()
+    # The browser takes the focus from the button of the dialog a frame later.
+    page.wait_for_function("document.activeElement === document.body")
     page.keyboard.press("Space")
     page.wait_for_function(f"!{VIDEO}.paused")
     page.keyboard.press("Space")
