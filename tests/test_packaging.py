@@ -85,7 +85,9 @@ def test_a_wheel_has_all_modules_weights_and_assets(folder: Path, tmp_path: Path
         "model/profiles/qwen3-vl.toml",
         "model/profiles/qwen3.5.toml",
         "ui/assets/main.js",
-        "ui/templates/player.html",
+        "ui/assets/watch/page.js",
+        "ui/assets/watch/watch.css",
+        "ui/templates/moments.html",
     ):
         assert f"longview/{data}" in names
     assert not [name for name in names if name.startswith(("tests/", "longview/tests", "longview/installation", "app/"))]

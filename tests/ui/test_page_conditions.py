@@ -154,7 +154,7 @@ def test_a_pasted_path_is_offered_and_added(page: Page, server: Server, tmp_path
     page.keyboard.press("Enter")
     expect(known).to_be_visible()
     known.get_by_role("link", name="Open it").click()
-    expect(page.locator(".player .facts .title")).to_have_text("pasted")
+    expect(page.locator("longview-watch h1")).to_have_text("pasted")
     drop(page, path)
     expect(page.get_by_role("status").filter(has_text="is in the library already")).to_be_visible()
 

@@ -333,6 +333,7 @@ def test_a_track_that_grows_is_read_on_where_it_is_read(page: Page, server: Serv
     library.tracks.append(video_id, replace(track, status="complete", done_s=100.0), rows[30:], after_s=30.0)
     expect(page.locator("longview-panels .source-state")).to_be_empty(timeout=5000)
     assert row.evaluate(place) == pytest.approx(before, abs=1)
+    expect(row).to_have_attribute("aria-setsize", "96")
     page.locator("longview-panels .list").focus()
     page.keyboard.press("End")
     expect(page.locator("longview-panels .row", has_text="Sentence 95 is")).to_be_in_viewport(ratio=1)

@@ -164,7 +164,7 @@ def test_a_full_disk_and_a_day_end_cuts(
     delete_expired_cuts(app.folder)
     assert len(left_files(app)) == 1
     with monkeypatch.context() as patched:
-        patched.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 99, 1))  # type: ignore[attr-defined]
+        patched.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 99, 1))
         reply = client.post(f"/v1/videos/{entry.video_id}/cuts", json={"start_s": 1, "end_s": 2})
         assert reply.status_code == 507 and reply.json()["detail"].startswith("The disk is full")
     with monkeypatch.context() as patched:

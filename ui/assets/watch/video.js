@@ -46,11 +46,6 @@ export class Video extends EventTarget {
     return this.#tracks.get(source)?.segments ?? NO_SEGMENTS;
   }
 
-  // Whether all segments of a source have been read.
-  isWhole(source) {
-    return !this.track(source)?.segments || Boolean(this.#tracks.get(source)?.isWhole);
-  }
-
   // Return what the document says of a source: what was found, is looked for, or was not looked for.
   state(source) {
     return this.document?.sources.find((state) => state.source === source) ?? null;
