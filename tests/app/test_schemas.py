@@ -104,7 +104,7 @@ def test_index_and_list_have_videos_with_an_id() -> None:
             "model": "demo@1",
             "updated_at": "2025-01-02T03:04:05+00:00",
             "note": "",
-            "uncovered": [{"start_s": 90.0, "end_s": 100.0, "start": "0:01:30.0", "end": "0:01:40.0"}],
+            "uncovered": [{"start_s": 61.25, "end_s": 62.5, "start": "0:01:01.3", "end": "0:01:02.5"}],
         }
     ]
 
