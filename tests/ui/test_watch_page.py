@@ -358,6 +358,9 @@ def test_a_phone_keeps_the_player_in_view_beside_the_chat(page: Page, server: Se
     page.set_viewport_size(PHONE)
     open_at(page, server, talk, "tab=transcript")
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    # What is outside of the page could not be scrolled to.
+    last = page.get_by_role("button", name="Full screen").bounding_box()
+    assert last and last["x"] + last["width"] <= PHONE["width"] - 16
     page.get_by_role("tab", name="Chat").click()
     question = page.get_by_label("Question", exact=True)
     question.fill("When is “lead” mentioned?")
