@@ -140,6 +140,7 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
         shown: list[Any] | None = None
         known_ids: set[str] | None = None
         while True:
+            revision = workers.answers.revision
             # The states come first: an answer that ends between both is in the conversation.
             states = workers.answers.unfinished(entry.video_id)
             asked = workers.answers.state(asked_id) if asked_id else workers.answers.latest_ended(entry.video_id)
@@ -153,7 +154,8 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
             if messages != shown:
                 shown = messages
                 yield gr.update(**(ANSWERING if states else IDLE)), messages, undo_update
-            if not states:
+            # What was asked while the conversation was read is shown, too: this may be the last update that the page gets.
+            if not states and revision == workers.answers.revision:
                 return
             await asyncio.sleep(ANSWER_POLL_S)
 
