@@ -32,6 +32,8 @@ ANSWER_POLL_S = 0.1
 """Interval at which a page looks whether an answer has come further, in seconds."""
 MAX_ID_CHARACTERS = 200
 """Maximum length of what may be sent as the id of a video, in characters."""
+NAMED_VIDEO = "(id, text) => [id || new URLSearchParams(location.search).get('video') || '', text]"
+"""Script that takes the video of the address while Gradio's field for it is empty, which the load event of the page fills."""
 
 
 def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
@@ -226,7 +228,13 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
     # An answer runs in a thread of the server, so that following it takes no place in a queue.
     following: dict[str, Any] = {"concurrency_limit": MAX_FOLLOWERS}
     asking = question.submit(
-        on_ask, [selected_video, question], chat_components, api_name="ask", trigger_mode="multiple", **following
+        on_ask,
+        [selected_video, question],
+        chat_components,
+        js=NAMED_VIDEO,
+        api_name="ask",
+        trigger_mode="multiple",
+        **following,
     )
     attaching = conversation_changed.click(
         on_conversation_changed,

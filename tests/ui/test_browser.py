@@ -46,6 +46,21 @@ def test_answer_has_links_to_times_and_survives_a_reload(page: Page) -> None:
     expect(page.get_by_text("When does the blue square appear?").first).to_be_visible()
 
 
+def test_question_is_answered_that_is_asked_before_the_page_has_loaded(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/gradio_api/run/**", lambda route: held.append(route))
+    page.reload()
+    page.get_by_label("Question", exact=True).fill("When does the red circle appear?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".message.bot").last).to_contain_text("Evidence:")
+    assert held
+    for route in held:
+        route.continue_()
+    page.unroute_all()
+    page.wait_for_timeout(1000)
+    expect(page.locator(".message.bot").last).to_contain_text("Evidence:")
+
+
 def test_search_result_opens_the_video_at_its_moment(page: Page) -> None:
     open_page(page, "/search")
     page.get_by_label("Search what is shown, said and written").fill("yellow star")
