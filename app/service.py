@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from longview.app.ingest.indexer import IndexResult
     from longview.app.ingest.options import IndexOptions, PlanOptions
     from longview.app.ingest.planning import PlanReport
-    from longview.app.ingest.subtitle_import import SubtitleImport
+    from longview.app.ingest.subtitle_import import SubtitleFiles
     from longview.app.jobs.control import JobControl
     from longview.app.qa.answers import Answer
     from longview.app.qa.chapters import Chapters
@@ -253,14 +253,6 @@ class Longview:
         """Return the chapters of a video: those of its captions, else those of its words, whose titles are quotes."""
         return self.parts.chapter_finder.chapters(entry)
 
-    def add_subtitles(
-        self, entry: VideoEntry, path: Path, *, language: str | None = None, offset_s: float = 0.0
-    ) -> "SubtitleImport":
-        """Add a subtitle file, or a transcript without times, to a video; see `longview.app.ingest.subtitle_import`."""
-        from longview.app.ingest.subtitle_import import import_subtitles
-
-        return import_subtitles(self.parts.library, self.parts.decoder, entry, path, language=language, offset_s=offset_s)
-
     def versions(self, entry: VideoEntry) -> tuple[TrackVersion, ...]:
         """Return what made the tracks of a video: those that are searched, and earlier ones."""
         return self.parts.library.versions.of_video(entry.video_id)
@@ -380,6 +372,13 @@ class Longview:
         from longview.app.files.posters import Pictures
 
         return Pictures(self.parts.media)
+
+    @LazyPart
+    def subtitles(self) -> "SubtitleFiles":
+        """The subtitle files that users add to the videos."""
+        from longview.app.ingest.subtitle_import import SubtitleFiles
+
+        return SubtitleFiles(self.parts.library, self.parts.decoder)
 
     @LazyPart
     def removals(self) -> "VideoRemovals":

@@ -58,14 +58,20 @@ PAGE_NAMES = frozenset({"", "watch", "search"})
 class CheckedInputs:
     """Refuses requests to Gradio that the page cannot send."""
 
-    def __init__(self, app: ASGIApp, page: gr.Blocks, own_paths: Sequence[re.Pattern[str]]) -> None:
-        """`own_paths`: the paths of routes that are not Gradio's."""
-        self._app, self._page, self._own_paths = app, page, own_paths
+    def __init__(
+        self,
+        app: ASGIApp,
+        page: gr.Blocks,
+        own_paths: Sequence[re.Pattern[str]],
+        upload_paths: Sequence[re.Pattern[str]],
+    ) -> None:
+        """`own_paths`: the paths of routes that are not Gradio's; `upload_paths`: those of them that limit what they read."""
+        self._app, self._page, self._own_paths, self._upload_paths = app, page, own_paths, upload_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer 400 to 422. Of requests to other routes only the length is checked, but not of uploads."""
         is_own = scope["type"] == "http" and any(pattern.fullmatch(scope["path"]) for pattern in self._own_paths)
-        if scope["type"] != "http" or is_own and scope["path"].startswith(UPLOAD_PREFIXES):
+        if scope["type"] != "http" or is_own and self._is_upload_route(scope["path"]):
             await self._app(scope, receive, send)
             return
         try:
@@ -93,6 +99,9 @@ class CheckedInputs:
             # Gradio ends the events of a session that it does not know with an exception, after it has told the client.
             if not STREAM_ROUTE.fullmatch(scope["path"]):
                 raise
+
+    def _is_upload_route(self, path: str) -> bool:
+        return path.startswith(UPLOAD_PREFIXES) or any(pattern.fullmatch(path) for pattern in self._upload_paths)
 
     def _check(self, scope: Scope, body: bytes | None) -> None:
         """Check a request.

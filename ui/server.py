@@ -30,6 +30,7 @@ from longview.ui.routes.events import events_router
 from longview.ui.routes.jobs import jobs_router
 from longview.ui.routes.media import media_router
 from longview.ui.routes.pictures import pictures_router
+from longview.ui.routes.subtitles import SUBTITLES_ROUTE, subtitles_router
 from longview.ui.routes.tracks import tracks_router
 from longview.ui.routes.uploads import upload_routes
 from longview.ui.routes.videos import videos_router
@@ -124,6 +125,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
         pictures_router(app, workers),
         tracks_router(app),
         cuts_router(app, workers),
+        subtitles_router(app),
         jobs_router(workers),
         estimates_router(app),
         events_router(app, workers, RequestPace(page)),
@@ -135,8 +137,9 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
 
     own_routes = [*web.routes, *(route for router in routers for route in router.routes)]
     own_paths = [route.path_regex for route in own_routes if isinstance(route, Route | Mount)]
+    upload_paths = [route.path_regex for route in own_routes if isinstance(route, Route) and route.path == SUBTITLES_ROUTE]
     web.add_middleware(PageHead)
-    web.add_middleware(CheckedInputs, page=page, own_paths=own_paths)
+    web.add_middleware(CheckedInputs, page=page, own_paths=own_paths, upload_paths=upload_paths)
     # This prevents DNS rebinding: the page of another site cannot reach this server under that site's name.
     web.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     with warnings.catch_warnings():

@@ -21,11 +21,10 @@ from starlette.types import Message
 from longview.app.errors import BadRequest, NoSpace
 from longview.app.files.file_names import write_errors
 from longview.app.serving.upload_cache import UploadCache
+from longview.ui.routes.common import CLOSED_REQUEST
 from longview.video.errors import TooLarge
 
 UPLOAD_ROUTE = "/gradio_api/upload"
-CLOSED_REQUEST = 499
-"""Status of a request whose client has gone, which nobody receives."""
 INVALID_UPLOAD = "The upload is not valid: it needs a form of the type multipart/form-data whose files are named “files”."
 
 UNNAMED = "video"

@@ -104,16 +104,8 @@ def subtitles(
     Example: longview subtitles 3f2a holiday.srt --offset -1.5
     """
     entry = resolve_video(context, video)
-    result = context.app.add_subtitles(entry, file.expanduser(), language=language, offset_s=offset)
-    document = schemas.SubtitlesDocument(
-        video_id=entry.video_id,
-        path=str(file),
-        segments=result.segments,
-        language=result.language,
-        unmatched_share=None if result.unmatched_share is None else round(result.unmatched_share, 4),
-        unmatched=list(result.unmatched),
-        problems=list(result.problems),
-    )
+    result = context.app.subtitles.add(entry, file.expanduser(), language=language, offset_s=offset)
+    document = schemas.SubtitlesDocument.of(entry.video_id, str(file), result)
     lines = [f"Added {count_text(result.segments, 'subtitle')} of {printable(str(file))} to “{entry.title}”.", *result.problems]
     if result.unmatched_share:
         lines.append(f"{result.unmatched_share:.0%} of its words do not fit the speech. These passages were left out:")

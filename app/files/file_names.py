@@ -13,6 +13,8 @@ from longview.core.timeline import Span
 
 MAX_ID_CHARACTERS = 40
 """Maximum length of a reference that may be an id: the number of digits of a content hash."""
+MAX_NAME_BYTES = 255
+"""Maximum length of the name of a file in usual file systems, in bytes."""
 DEVICES = frozenset({"CON", "PRN", "AUX", "NUL", *(f"{kind}{number}" for kind in ("COM", "LPT") for number in range(10))})
 """Names that Windows takes for devices, whatever follows after a dot."""
 _UNSAFE_IN_STEM = re.compile(r"[^\w.-]++")
@@ -32,6 +34,23 @@ def require_utf8(path: Path) -> None:
         raise BadRequest(
             f"The name of {printable} is not valid UTF-8, so the library cannot store it; rename the file."
         ) from error
+
+
+def require_sent_name(name: str) -> None:
+    """Check the name of a file that a client sends.
+
+    Raises:
+        BadRequest: no file can have it.
+    """
+    try:
+        is_name = 0 < len(name.encode()) <= MAX_NAME_BYTES
+    except UnicodeEncodeError:
+        is_name = False
+    # Control characters would change what terminals and logs show.
+    if not is_name or Path(name).name != name or any(ord(character) < ord(" ") or character == "\x7f" for character in name):
+        raise BadRequest(
+            f"The name of a file has at most {MAX_NAME_BYTES} bytes, no slash and no control characters; rename the file."
+        )
 
 
 def is_file_name(reference: str) -> bool:

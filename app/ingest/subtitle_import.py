@@ -5,7 +5,7 @@ from pathlib import Path
 
 from longview.app.errors import BadRequest
 from longview.app.ingest.options import require_language
-from longview.app.ingest.sources.subtitles import add_subtitles
+from longview.app.ingest.sources.subtitles import IMPORTED, add_subtitles
 from longview.core.time_format import format_time
 from longview.indexing.records.track import Track
 from longview.indexing.records.video import VideoEntry
@@ -33,6 +33,38 @@ class SubtitleImport:
     """The passages of a transcript that do not fit the speech."""
     problems: tuple[str, ...]
     """Sentences about what was left out or changed."""
+
+
+class SubtitleFiles:
+    """The subtitle files that users add to the videos of one library. Safe for several threads."""
+
+    def __init__(self, library: Library, decoder: Decoder) -> None:
+        self._library, self._decoder = library, decoder
+
+    def add(self, entry: VideoEntry, path: Path, *, language: str | None = None, offset_s: float = 0.0) -> SubtitleImport:
+        """Add a subtitle file, or a transcript without times, to a video; see `import_subtitles`."""
+        return import_subtitles(self._library, self._decoder, entry, path, language=language, offset_s=offset_s)
+
+    def names(self, entry: VideoEntry) -> tuple[str, ...]:
+        """Return what the subtitles of a video are from, in the order of their names: text streams of its file, and files."""
+        return tuple(sorted(self._origins(entry)))
+
+    def remove(self, entry: VideoEntry, name: str) -> None:
+        """Remove the subtitles of one name. The file itself stays, and one beside the video is read again once it has changed.
+
+        Raises:
+            BadRequest: the video has none of that name. UnknownVideo: it was removed meanwhile.
+        """
+        origin, track = self._origins(entry).get(name), entry.track("subtitles")
+        if origin is None or track is None:
+            raise BadRequest(f"“{entry.title}” has no subtitles of the name {name}.")
+        # The track stays also without segments: it knows which files were read, which would come back otherwise.
+        self._library.tracks.replace(entry.video_id, replace(track, note=""), (), origin=origin)
+
+    def _origins(self, entry: VideoEntry) -> dict[str, str]:
+        """Return the origins of the segments by the names that people read."""
+        origins = self._library.tracks.origins(entry.video_id, "subtitles")
+        return {origin.removeprefix(IMPORTED): origin for origin in origins}
 
 
 def import_subtitles(

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         MediaDocument,
         SegmentOut,
         SpriteDocument,
+        SubtitleFilesDocument,
         SubtitlesDocument,
         TranscriptDocument,
         VersionOut,
@@ -149,6 +150,7 @@ __all__ = [
     "SpanOut",
     "MediaDocument",
     "SpriteDocument",
+    "SubtitleFilesDocument",
     "SubtitlesDocument",
     "TrackOut",
     "TranscriptDocument",
@@ -201,7 +203,8 @@ __getattr__ = lazy_names(
         ),
         "longview.app.schemas.tracks": (
             "CaptionDocument", "ChapterOut", "ChaptersDocument", "EventOut", "MediaDocument", "SegmentOut", "SpriteDocument",
-            "SubtitlesDocument", "TranscriptDocument", "VersionOut", "VersionsDocument", "WaveformDocument", "WordOut",
+            "SubtitleFilesDocument", "SubtitlesDocument", "TranscriptDocument", "VersionOut", "VersionsDocument",
+            "WaveformDocument", "WordOut",
         ),
         "longview.app.schemas.uploads": (
             "CompleteUploadDocument", "UploadDigestsDocument", "UploadOut", "UploadsDocument",

@@ -12,6 +12,7 @@ from longview.core.timeline import Segment
 from longview.indexing.records.provenance_text import describe_maker
 
 if TYPE_CHECKING:
+    from longview.app.ingest.subtitle_import import SubtitleImport
     from longview.app.qa.chapters import Chapters
     from longview.indexing.records.track import SegmentPage, Track, TrackVersion
     from longview.indexing.records.video import VideoEntry
@@ -240,3 +241,24 @@ class SubtitlesDocument(BaseModel):
     unmatched: list[str]
     """The passages of a transcript that do not fit."""
     problems: list[str]
+
+    @classmethod
+    def of(cls, video_id: str, path: str, result: "SubtitleImport") -> Self:
+        """Return the document of an import. `path`: the file as its user names it."""
+        return cls(
+            video_id=video_id,
+            path=path,
+            segments=result.segments,
+            language=result.language,
+            unmatched_share=None if result.unmatched_share is None else round(result.unmatched_share, 4),
+            unmatched=list(result.unmatched),
+            problems=list(result.problems),
+        )
+
+
+class SubtitleFilesDocument(BaseModel):
+    """What the subtitles of a video are from."""
+
+    video_id: str
+    names: list[str]
+    """Names of files, and of text streams in the file of the video."""

@@ -24,6 +24,7 @@ from longview.app.errors import (
     UploadDamaged,
     UploadIncomplete,
 )
+from longview.app.files.file_names import require_sent_name
 from longview.app.jobs.monitor import MIN_FREE_BYTES, free_bytes
 from longview.app.serving.upload_files import MISSING, UPLOAD_ID, UploadFiles, UploadLocks, UploadState, unfinished_folder
 from longview.app.serving.whole_digests import WholeDigests
@@ -47,8 +48,6 @@ EXPECTED_S = 600.0
 """Time since its last part for which the rest of an upload has its space reserved, in seconds."""
 ACTIVE_S = 5.0
 """Time since its last part for which somebody is taken to send an upload, in seconds: between two parts there is a pause."""
-MAX_NAME_BYTES = 255
-"""Maximum length of the name of a file in usual file systems, in bytes."""
 MAX_INTEGER = (1 << 53) - 1
 """Maximum of what a browser states: it has no larger integers."""
 
@@ -376,15 +375,7 @@ def _require_name(name: str) -> None:
     Raises:
         BadRequest: no file can have it. UnsupportedFile: it is not that of a video or sound file.
     """
-    try:
-        is_name = 0 < len(name.encode()) <= MAX_NAME_BYTES
-    except UnicodeEncodeError:
-        is_name = False
-    # Control characters would change what terminals and logs show.
-    if not is_name or "/" in name or any(ord(character) < ord(" ") or character == "\x7f" for character in name):
-        raise BadRequest(
-            f"The name of a file has at most {MAX_NAME_BYTES} bytes, no slash and no control characters; rename the file."
-        )
+    require_sent_name(name)
     if not name.lower().endswith(MEDIA_SUFFIXES) or not Path(name).suffix:
         suffixes = " ".join(MEDIA_SUFFIXES)
         raise UnsupportedFile(f"The name of a video or sound file ends with one of {suffixes}; choose such a file.")

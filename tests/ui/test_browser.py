@@ -145,7 +145,7 @@ def test_older_captions_can_be_replaced_and_stay_as_an_earlier_version(page: Pag
     expect(page.get_by_role("button", name="Caption again")).to_be_hidden()
     expect(page.locator("longview-panels .row")).to_have_count(len(EVENTS))
     expect(page.get_by_text("Captioned by demo")).to_have_count(0)
-    page.get_by_label("Exports and versions").click()
+    page.get_by_label("Exports, versions, subtitle files").click()
     page.get_by_label("Version", exact=True).select_option(index=1)
     expect(page.locator("longview-panels .row")).to_have_count(1)
     expect(page.locator("longview-panels .row")).to_contain_text("An older caption.")
@@ -273,7 +273,7 @@ def test_question_that_is_asked_while_a_conversation_is_being_cleared_is_answere
 
 
 def test_exports_are_downloads_and_the_notice_is_visible(page: Page) -> None:
-    page.get_by_label("Exports and versions").click()
+    page.get_by_label("Exports, versions, subtitle files").click()
     with page.expect_download() as download:
         page.get_by_role("link", name="SRT").click()
     assert EVENTS[0].text in Path(download.value.path()).read_text(encoding="utf-8")

@@ -384,3 +384,28 @@ def test_a_removed_file_keeps_its_words_and_pictures_of_sound_are_left_out(
     expect(page.get_by_text("The file is no longer at")).to_be_visible()
     expect(page.locator("longview-panels .row")).to_contain_text("a red circle")
     library.remove(entry.video_id)
+
+
+def test_subtitle_files_are_added_and_removed(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "talk.en.srt"
+    path.write_text("1\n00:00:10,000 --> 00:00:12,000\nA line of the file.\n")
+    menu, rows = page.get_by_label("Exports, versions, subtitle files"), page.locator("longview-panels .row")
+    menu.click()
+    page.get_by_label("shifted by seconds").fill("4.5")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Add subtitles").click()
+    chooser.value.set_files(path)
+    page.get_by_label("Source", exact=True).select_option("subtitles")
+    expect(rows).to_have_count(1)
+    rows.get_by_role("button", name="0:14.5").click()
+    wait_for_time(page, 14.5, within_s=2)
+    pause(page)
+    menu.click()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_label("Remove the subtitles of talk.en.srt").click()
+    expect(page.get_by_label("Remove the subtitles of talk.en.srt")).to_have_count(0)
+    expect(page.locator("longview-panels .row", has_text="A line of the file")).to_have_count(0)
+    expect(page.get_by_text("Subtitles: no subtitles.")).to_be_visible()
+    # A file that is none is refused in words.
+    page.get_by_label("Add subtitles").last.set_input_files({"name": "a.srt", "mimeType": "text/plain", "buffer": b"\0\xff" * 99})
+    expect(page.locator("longview-toasts .toast", has_text="a.srt")).to_be_visible()

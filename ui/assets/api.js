@@ -4,8 +4,9 @@ import { text } from './strings.js';
 async function request(method, path, body) {
   let reply;
   try {
-    const headers = { 'X-Longview-Client': '1', ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) };
-    reply = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), keepalive: method === 'PATCH' });
+    const isFile = body instanceof Blob;
+    const headers = { 'X-Longview-Client': '1', ...(body === undefined || isFile ? {} : { 'Content-Type': 'application/json' }) };
+    reply = await fetch(path, { method, headers, body: body === undefined || isFile ? body : JSON.stringify(body), keepalive: method === 'PATCH' });
   } catch {
     throw new Error(text('server.error'));
   }
@@ -20,6 +21,7 @@ async function request(method, path, body) {
 }
 
 export const get = (path) => request('GET', path);
+// `body`: a document, or a file that is sent as it is.
 export const post = (path, body = {}) => request('POST', path, body);
 export const patch = (path, body) => request('PATCH', path, body);
 export const remove = (path) => request('DELETE', path);

@@ -1,13 +1,15 @@
 """What the data routes share: the forms of parameters, conditional replies, and their headers."""
 
+import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated
 
 from fastapi import HTTPException, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
+from starlette.requests import ClientDisconnect
 
 from longview.app.ingest.options import IndexOptions
 from longview.app.schemas.runs import RunOptions
@@ -23,6 +25,10 @@ MAX_PARAMETER_CHARS = 200
 """Maximum length of a parameter of an address, in characters."""
 DATA_POLICY = "default-src 'none'"
 """Content-Security-Policy of data: a browser that shows it runs nothing of it."""
+STALL_S = 60.0
+"""Maximum time between two pieces of a request, in seconds, until the server no longer waits for the rest."""
+CLOSED_REQUEST = 499
+"""Status of a request whose client has gone, which nobody receives."""
 JOB_ID_LIMIT = 1 << 63
 START_ID = secrets.token_hex(8)
 """What identifies this start of the server."""
@@ -69,6 +75,35 @@ def require_entry(app: Longview, video_id: str) -> VideoEntry:
                 # Browsers keep this status without end, also after the video was brought back.
                 raise HTTPException(410, text, {"Cache-Control": "no-store"}) from None
     raise HTTPException(404, "There is no video with this id.")
+
+
+async def unless_gone(respond: Callable[[], Awaitable[Response]]) -> Response:
+    """Return a response, or one that nobody receives if the client goes before it has sent its request."""
+    try:
+        return await respond()
+    except ClientDisconnect:
+        return Response(status_code=CLOSED_REQUEST)
+
+
+async def body_pieces(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+    """Yield the body of a request piece by piece.
+
+    Raises:
+        HTTPException: it is too large, or no longer arrives. ClientDisconnect: the client has gone.
+    """
+    pieces, size_bytes = aiter(request.stream()), 0
+    while True:
+        try:
+            async with asyncio.timeout(STALL_S):
+                piece = await anext(pieces, None)
+        except TimeoutError as error:
+            raise HTTPException(408, f"Nothing has arrived for {STALL_S:.0f} seconds; send the request again.") from error
+        if piece is None:
+            return
+        size_bytes += len(piece)
+        if size_bytes > max_bytes:
+            raise HTTPException(413, f"The request has more than {max_bytes:,} bytes.")
+        yield piece
 
 
 def conditional(request: Request, document: BaseModel) -> Response:

@@ -7,14 +7,12 @@ digest is in the header `Content-Digest` (RFC 9530).
 import asyncio
 import binascii
 from base64 import b64decode
-from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, HTTPException, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, ValidationError
-from starlette.requests import ClientDisconnect
 
 from longview.app import schemas
 from longview.app.errors import BadRequest
@@ -23,7 +21,7 @@ from longview.app.serving.part_uploads import UNFINISHED_KEPT_S
 from longview.app.serving.upload_completion import UploadCompletion
 from longview.app.serving.upload_files import MAX_PART_BYTES, UploadFiles
 from longview.app.serving.workers import Workers
-from longview.ui.routes.common import PART_UPLOADS_ROUTE, checked_options
+from longview.ui.routes.common import PART_UPLOADS_ROUTE, body_pieces, checked_options, unless_gone
 
 MAX_DOCUMENT_BYTES = 1 << 16
 """Maximum size of a JSON document, in bytes."""
@@ -31,15 +29,11 @@ MAX_PARTS_AT_ONCE = 8
 """Maximum number of parts that are received at once, which bounds the memory for them; others wait."""
 MAX_CHECKS_AT_ONCE = 2
 """Maximum number of uploads that are hashed at once; others wait."""
-STALL_S = 60.0
-"""Maximum time between two pieces of a part, in seconds, until the server no longer waits for the rest."""
 DIGEST_NAME, DIGEST_BYTES = "sha-256", 32
 HEX_DIGEST_CHARACTERS = 64
 MAX_NAMES_CHARACTERS = 200
 """Maximum length of the names of invalid values in a message, in characters."""
 MAX_UPLOAD_ID_CHARACTERS = 200
-CLOSED_REQUEST = 499
-"""Status of a request whose client has gone, which nobody receives."""
 NO_STORE = {"Cache-Control": "no-store"}
 
 UploadId = Annotated[str, Path(max_length=MAX_UPLOAD_ID_CHARACTERS)]
@@ -92,7 +86,7 @@ def upload_routes(app: Longview, workers: Workers) -> APIRouter:
             )
             return _reply(await run_in_threadpool(upload_out, upload), 201 if is_new else 200)
 
-        return await _unless_gone(respond)
+        return await unless_gone(respond)
 
     @router.get("")
     def unfinished() -> Response:
@@ -127,7 +121,7 @@ def upload_routes(app: Longview, workers: Workers) -> APIRouter:
                     await run_in_threadpool(uploads.store, upload_id, number, data, digest)
             return Response(status_code=204)
 
-        return await _unless_gone(respond)
+        return await unless_gone(respond)
 
     @router.post("/{upload_id}/complete")
     async def complete(upload_id: UploadId, request: Request) -> Response:
@@ -142,17 +136,9 @@ def upload_routes(app: Longview, workers: Workers) -> APIRouter:
                     result = await run_in_threadpool(completion.complete, upload_id, options, document.sha256.lower())
             return _reply(schemas.CompleteUploadDocument.of(result))
 
-        return await _unless_gone(respond)
+        return await unless_gone(respond)
 
     return router
-
-
-async def _unless_gone(respond: Callable[[], Awaitable[Response]]) -> Response:
-    """Return a response, or one that nobody receives if the client goes before it has sent its request."""
-    try:
-        return await respond()
-    except ClientDisconnect:
-        return Response(status_code=CLOSED_REQUEST)
 
 
 def _reply(document: BaseModel, status: int = 200) -> Response:
@@ -182,16 +168,9 @@ async def _body(request: Request, max_bytes: int) -> bytearray:
     Raises:
         HTTPException: it is too large, or no longer arrives. ClientDisconnect
     """
-    body, loop = bytearray(), asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(STALL_S) as limit:
-            async for piece in request.stream():
-                body += piece
-                if len(body) > max_bytes:
-                    raise HTTPException(413, f"The request has more than {max_bytes:,} bytes.")
-                limit.reschedule(loop.time() + STALL_S)
-    except TimeoutError as error:
-        raise HTTPException(408, f"Nothing has arrived for {STALL_S:.0f} seconds; send the request again.") from error
+    body = bytearray()
+    async for piece in body_pieces(request, max_bytes):
+        body += piece
     return body
 
 

@@ -65,7 +65,8 @@ class SubtitleSource:
         if track and states and not origins and _is_same_folder(track, job.video):
             # The files beside the video were deleted.
             return Decision("run", estimated_seconds=0.0)
-        if track and track.segment_count:
+        if track and (track.segment_count or origins):
+            # A track without segments was emptied by the user.
             return Decision("keep", "up to date")
         return Decision("decline", "the video has no text streams, and there are no subtitle files beside it")
 

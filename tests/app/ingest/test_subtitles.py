@@ -102,7 +102,7 @@ def test_one_bad_file_is_named_and_the_others_are_read(app: Longview, film: Path
 def test_file_of_the_user_keeps_its_offset(app: Longview, film: Path) -> None:
     beside = write_srt(film.with_suffix(".en.srt"), (1, "one"))
     entry = app.index(film, SUBTITLES_ONLY).result().entry
-    assert app.add_subtitles(entry, beside, offset_s=10).segments == 1
+    assert app.subtitles.add(entry, beside, offset_s=10).segments == 1
     assert texts(app, entry) == [(11, "en", "one")]
     write_srt(film.with_suffix(".fr.srt"), (3, "trois"))
     entry = app.index(film, SUBTITLES_ONLY).result().entry
@@ -118,7 +118,7 @@ def test_file_that_cannot_be_added_changes_nothing(app: Longview, film: Path, tm
     if name == "late.srt":
         write_srt(file, (600, "far beyond the end"))
     with pytest.raises((BadRequest, UnreadableSubtitles), match=name):
-        app.add_subtitles(entry, file)
+        app.subtitles.add(entry, file)
     assert texts(app, entry) == [(1, None, "one")]
 
 
@@ -133,7 +133,7 @@ def test_transcript_gets_the_times_of_the_speech(app: Longview, film: Path, tmp_
         "# Minutes\n\nGood morning everyone, and welcome.\n\nThe first item is the budget of the school.\n\n"
         "Nobody has ever said anything like this sentence.\n"
     )
-    result = app.add_subtitles(app.video(entry.video_id), transcript)
+    result = app.subtitles.add(app.video(entry.video_id), transcript)
     added = [item for item in texts(app, entry) if item[2] != "one"]
     assert [text for *_, text in added] == ["Good morning everyone, and welcome.", "The first item is the budget of the school."]
     assert [start_s for start_s, *_ in added] == pytest.approx([5, 20], abs=0.6)
@@ -184,3 +184,17 @@ def test_removal_while_indexing_is_one_sentence(app: Longview, film: Path) -> No
         index_and_remove()
     assert [job.status for job in app.parts.library.queue.jobs() if job.path == film] == ["cancelled"]
     assert app.videos() == ()
+
+
+def test_removed_subtitles_beside_a_video_come_back_only_when_their_file_changes(app: Longview, film: Path) -> None:
+    beside = write_srt(film.with_suffix(".en.srt"), (1, "one"))
+    entry = app.index(film, SUBTITLES_ONLY).result().entry
+    assert app.subtitles.names(entry) == (beside.name,)
+    app.subtitles.remove(entry, beside.name)
+    entry = app.index(film, SUBTITLES_ONLY).result().entry
+    assert texts(app, entry) == [] and app.subtitles.names(entry) == ()
+    with pytest.raises(BadRequest, match=beside.name):
+        app.subtitles.remove(entry, beside.name)
+    write_srt(beside, (2, "two"))
+    entry = app.index(film, SUBTITLES_ONLY).result().entry
+    assert texts(app, entry) == [(2, "en", "two")]

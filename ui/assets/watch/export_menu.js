@@ -1,9 +1,10 @@
-// The menu of a panel: its exports and its versions.
+// The menu of a panel: its exports, its versions, and the subtitle files of the video.
 import { address, get } from '../api.js';
 import { element } from '../dom.js';
 import { icon } from '../icons.js';
 import { text } from '../strings.js';
 import { sourceName } from './source_view.js';
+import { SubtitleFiles } from './subtitle_files.js';
 
 // The formats that the server writes.
 const FORMATS = document.querySelector('meta[name=longview-formats]').content.split(' ');
@@ -14,6 +15,7 @@ export class ExportMenu {
 
   constructor(session) {
     this.video = session.video;
+    this.subtitles = new SubtitleFiles(session);
     this.rows = element('div', { class: 'menu-rows' });
     this.element = element('details', { class: 'panel-menu' }, element('summary', { 'aria-label': text('watch.menu'), title: text('watch.menu') }, icon('more')), this.rows);
     this.element.addEventListener('toggle', () => { if (this.element.open) this.#fill(); });
@@ -44,7 +46,8 @@ export class ExportMenu {
     if (own.length > 1) rows.push(this.#choice(source, own, shown));
     const current = own.find((version) => (shown === null ? version.current : version.number === shown));
     if (current?.maker) rows.push(element('div', { class: 'menu-row made', text: text('watch.made', { maker: current.maker }) }));
-    this.rows.replaceChildren(...rows);
+    await this.subtitles.update();
+    this.rows.replaceChildren(...rows, ...this.subtitles.rows);
   }
 
   #choice(source, versions, shown) {

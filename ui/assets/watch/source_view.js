@@ -19,13 +19,16 @@ export function stateView(session, source) {
   const state = video.state(source);
   const track = video.track(source);
   if (!state) return [];
-  const values = { source: sourceName(source), percent: percent(state.fraction), reason: state.reason };
+  const values = { source: sourceName(source), percent: percent(state.fraction), reason: plain(state.reason).replace(/\.$/, '') };
+  // Why there is nothing says also that it was looked for.
+  const isExplained = state.state === 'none' && Boolean(state.reason);
   const parts = [];
   if (state.state !== 'current') {
     const hasLeft = state.state === 'running' && state.seconds_left !== null && state.seconds_left !== undefined;
-    parts.push(element('p', { text: text(hasLeft ? 'watch.state.running.left' : `watch.state.${state.state}`, { ...values, left: hasLeft ? duration(state.seconds_left) : '' }) }));
+    const key = hasLeft ? 'running.left' : isExplained ? 'none.reason' : state.state;
+    parts.push(element('p', { text: text(`watch.state.${key}`, { ...values, left: hasLeft ? duration(state.seconds_left) : '' }) }));
   }
-  const note = state.reason || (state.state === 'current' ? track?.note : '');
+  const note = isExplained ? '' : state.reason || (state.state === 'current' ? track?.note : '');
   if (note) parts.push(element('p', { text: plain(note) }));
   if (track?.uncovered.length && state.state !== 'running') parts.push(element('p', { text: text('watch.uncovered', { source: values.source, spans: track.uncovered.map(({ start_s: start, end_s: end }) => spanText({ start, end })).join(', ') }) }));
   if (!video.sources.length && video.document.sources.every((each) => SETTLED.includes(each.state))) parts.push(element('p', { text: plain(text('watch.nothing')) }));
