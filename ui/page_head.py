@@ -7,11 +7,10 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from longview.app.ingest.subtitle_import import TRANSCRIPT_SUFFIXES
+from longview.app.ingest.subtitle_import import FILE_SUFFIXES
 from longview.indexing.exports import FORMATS
 from longview.ui.access import PAGES
 from longview.video.probing.guard import MEDIA_SUFFIXES
-from longview.video.subtitles.sidecars import SUBTITLE_SUFFIXES
 
 ASSETS = Path(__file__).parent / "assets"
 ASSETS_ROUTE = "/page"
@@ -37,7 +36,7 @@ def page_head(path: str) -> str:
             f'<script src="{ASSETS_ROUTE}/{FIRST_SCRIPT}"></script>',
             f'<meta name="longview-suffixes" content="{" ".join(MEDIA_SUFFIXES)}">',
             f'<meta name="longview-formats" content="{" ".join(FORMATS)}">',
-            f'<meta name="longview-subtitles" content="{",".join((*SUBTITLE_SUFFIXES, *TRANSCRIPT_SUFFIXES))}">',
+            f'<meta name="longview-subtitles" content="{",".join(FILE_SUFFIXES)}">',
             *(f'<link rel="modulepreload" href="{ASSETS_ROUTE}/{name}">' for name in modules),
             *(f'<link rel="preload" as="style" href="{ASSETS_ROUTE}/{name}">' for name in styles),
             f'<script type="module" src="{ASSETS_ROUTE}/main.js"></script>',

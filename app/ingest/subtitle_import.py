@@ -11,11 +11,15 @@ from longview.indexing.records.track import Track
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.library import Library
 from longview.video.decoding.decoder import Decoder
+from longview.video.subtitles.parsers import MAX_SUBTITLE_BYTES
 from longview.video.subtitles.sidecars import SUBTITLE_SUFFIXES
 from longview.video.subtitles.transcript import align_transcript
 
 TRANSCRIPT_SUFFIXES = (".txt", ".md")
 """Suffixes of transcripts without times."""
+FILE_SUFFIXES = (*SUBTITLE_SUFFIXES, *TRANSCRIPT_SUFFIXES)
+"""Suffixes of the files that can be added to a video."""
+MAX_FILE_BYTES = MAX_SUBTITLE_BYTES
 MIN_MATCHED_SHARE = 0.2
 """Minimum share of a transcript's words that must be spoken in the video; below it, it is the transcript of another one."""
 
@@ -62,7 +66,7 @@ class SubtitleFiles:
         self._library.tracks.replace(entry.video_id, replace(track, note=""), (), origin=origin)
 
     def _origins(self, entry: VideoEntry) -> dict[str, str]:
-        """Return the origins of the segments by the names that people read."""
+        """Return the origins of the segments by the names that users read."""
         origins = self._library.tracks.origins(entry.video_id, "subtitles")
         return {origin.removeprefix(IMPORTED): origin for origin in origins}
 
@@ -107,7 +111,7 @@ def import_subtitles(
             )
         problems = ()
     else:
-        kinds = " ".join((*SUBTITLE_SUFFIXES, *TRANSCRIPT_SUFFIXES))
+        kinds = " ".join(FILE_SUFFIXES)
         raise BadRequest(f"{path.name} is not a subtitle file or transcript; use one of {kinds}.")
     if not segments:
         raise BadRequest(f"No subtitle of {path.name} is within {entry.title} ({format_time(entry.duration_s)}); see --offset.")

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from longview.app import schemas
 from longview.app.errors import BadRequest
 from longview.app.files.file_names import MAX_NAME_BYTES, require_sent_name, write_errors
+from longview.app.ingest.subtitle_import import MAX_FILE_BYTES
 from longview.app.service import Longview
 from longview.indexing.records.video import VideoEntry
 from longview.ui.routes.common import (
@@ -23,7 +24,6 @@ from longview.ui.routes.common import (
     unless_gone,
 )
 from longview.video.errors import UnreadableSubtitles
-from longview.video.subtitles.parsers import MAX_SUBTITLE_BYTES
 
 SUBTITLES_ROUTE = f"{PREFIX}/videos/{{video_id}}/subtitles"
 HEADERS = {"Cache-Control": "no-store", "Content-Security-Policy": DATA_POLICY}
@@ -56,7 +56,7 @@ def subtitles_router(app: Longview) -> APIRouter:
             return schemas.SubtitlesDocument.of(entry.video_id, name, result)
 
         async def respond() -> Response:
-            content = b"".join([piece async for piece in body_pieces(request, MAX_SUBTITLE_BYTES)])
+            content = b"".join([piece async for piece in body_pieces(request, MAX_FILE_BYTES)])
             document = await run_in_threadpool(store, content)
             return JSONResponse(document.model_dump(), 201, headers=HEADERS)
 

@@ -77,6 +77,6 @@ def test_what_is_no_file_of_this_video_is_refused_and_changes_nothing(
 def test_a_file_that_is_too_large_is_not_read_to_its_end(
     client: TestClient, entry: VideoEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subtitles, "MAX_SUBTITLE_BYTES", 50)
+    monkeypatch.setattr(subtitles, "MAX_FILE_BYTES", 50)
     assert send(client, SRT, name="talk.srt").status_code == 413
     assert lines(client) == []
