@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.video.decoding.audio import MAX_JITTER_S
+from longview.video.decoding.audio import MAX_JITTER_S, RATE_HZ, AudioBlock
 from longview.video.errors import UnreadableVideo
 from longview.video.ffmpeg import output_of
 from longview.video.probing.guard import DEMUXER_OPTIONS, demuxer_url
@@ -55,6 +55,35 @@ def waveform(video: VideoInfo, stream_index: int, progress: Progress = NO_PROGRE
     if peaks is None:
         raise UnreadableVideo(f"No sound of {video.path.name} can be decoded; the track is damaged or empty.")
     return peaks
+
+
+class PeakMeter:
+    """Takes the peaks of sound that is decoded for another purpose, on the scale of `waveform`.
+
+    The sound is mono at 16 kHz, so that a peak is lower where channels differ, or where most of a sound is above 8 kHz.
+    """
+
+    def __init__(self, duration_s: float) -> None:
+        """`duration_s`: length of the video, in seconds."""
+        self._peaks = np.zeros(peak_count(duration_s), np.uint8)
+        self._end_s, self._has_gap = 0.0, False
+
+    def add(self, block: AudioBlock) -> None:
+        """Take the peaks of a block. Blocks that were taken before may come again."""
+        self._has_gap |= block.start_s > self._end_s + 1 / PEAKS_PER_S
+        self._end_s = max(self._end_s, block.start_s + len(block.samples) / RATE_HZ)
+        first = round(block.start_s * RATE_HZ)
+        numbers = (first + np.arange(len(block.samples))) * PEAKS_PER_S // RATE_HZ
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+        places = numbers[starts]
+        largest = np.maximum.reduceat(np.abs(block.samples), starts) if len(starts) else block.samples
+        peaks = np.minimum(np.ceil(largest * MAX_PEAK), MAX_PEAK).astype(np.uint8)
+        is_inside = places < len(self._peaks)
+        self._peaks[places[is_inside]] = np.maximum(self._peaks[places[is_inside]], peaks[is_inside])
+
+    def peaks(self) -> NDArray[np.uint8] | None:
+        """Return the peaks of the whole sound, as shape (n,); None if a part of it, or all, was left out."""
+        return None if self._has_gap or not self._end_s else self._peaks
 
 
 def _wave_format(output: IO[bytes]) -> tuple[int, int]:

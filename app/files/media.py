@@ -19,6 +19,7 @@ from longview.app.files.cache_limit import CACHE_FOLDERS, CacheLimit
 from longview.app.files.content_hashes import ContentHashes
 from longview.app.files.file_names import is_file_name, is_path, safe_name, write_errors
 from longview.app.files.video_names import shortened, with_beginning, with_id, with_title
+from longview.app.files.waveforms import waveform_path, write_waveform
 from longview.core.atomic import FULL_DISK_ERRORS, atomic_write, create_folder, replace_file
 from longview.core.lazy import LazyPart
 from longview.core.progress import NO_PROGRESS, Progress
@@ -348,7 +349,7 @@ class MediaStore:
 
     def waveform(self, entry: VideoEntry) -> Path | None:
         """Return the file with the peaks of a video's sound, a byte each; None if it was not made yet."""
-        path = self._waveform_path(entry)
+        path = waveform_path(self._library.folder, entry.video_id)
         if not path.exists():
             return None
         self._caches.note_use(path)
@@ -366,15 +367,11 @@ class MediaStore:
 
         if (path := self.waveform(entry)) is not None:
             return path
-        video, target = self.probe(entry, progress), self._waveform_path(entry)
+        video = self.probe(entry, progress)
         peaks = waveform(video, select_audio_stream(video, None).index, progress.child(0.0, 1.0, "Reading the sound"))
-        with write_errors(target), atomic_write(target) as temporary_path:
-            temporary_path.write_bytes(peaks.tobytes())
+        target = write_waveform(self._library.folder, entry.video_id, peaks)
         self._caches.note_write(target)
         return target
-
-    def _waveform_path(self, entry: VideoEntry) -> Path:
-        return self._library.folder / THUMBNAILS / f"{require_id(entry.video_id)}-waveform.bin"
 
     def delete_derived(self, video_id: str) -> int:
         """Delete the thumbnails, the waveform and the browser copy of a video; return their size in bytes."""

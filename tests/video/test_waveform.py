@@ -8,11 +8,11 @@ import pytest
 from numpy.typing import NDArray
 
 from longview.core.progress import Cancelled, Progress
-from longview.video.decoding.audio import select_audio_stream
+from longview.video.decoding.audio import RATE_HZ, AudioBlock, select_audio_stream
 from longview.video.errors import VideoError
 from longview.video.ffmpeg import ffmpeg_path
 from longview.video.probing.probe import probe
-from longview.video.waveform import PEAKS_PER_S, peak_count, waveform
+from longview.video.waveform import PEAKS_PER_S, PeakMeter, peak_count, waveform
 
 PICTURES = "testsrc2=duration=4:rate=25:size=160x120"
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
@@ -84,6 +84,21 @@ def test_a_gap_in_the_sound_is_silent_and_what_follows_keeps_its_time(tmp_path: 
     shift = "aselect='not(between(t,0.7,1.1))'"
     run("-f", "lavfi", "-i", PICTURES, "-i", str(sound), *X264, "-af", f"asetnsamples=441,{shift}", "-c:a", "flac", str(path))
     assert loud(peaks_of(path)) == [10, 24, 40]
+
+
+def test_sound_that_is_decoded_for_another_purpose_gives_the_same_peaks_if_it_is_heard_to_its_end() -> None:
+    sound = np.random.default_rng(1).uniform(-1, 1, 5 * RATE_HZ + 301).astype(np.float32)
+    sound[RATE_HZ // 2 : RATE_HZ] = 0
+    meter = PeakMeter(len(sound) / RATE_HZ)
+    # A section may begin anywhere, and be decoded twice.
+    for first, end in ((0, 20_001), (20_001, 60_000), (33_333, len(sound))):
+        assert meter.peaks() is None if not first else meter.peaks() is not None
+        meter.add(AudioBlock(first / RATE_HZ, sound[first:end]))
+    expected = [int(np.ceil(np.abs(sound[at : at + 800]).max() * 255)) for at in range(0, len(sound), 800)]
+    peaks = meter.peaks()
+    assert peaks is not None and peaks.tolist() == expected
+    meter.add(AudioBlock(9.0, sound[:800]))
+    assert meter.peaks() is None
 
 
 def test_a_file_of_a_fifth_of_a_second_has_four_peaks(tmp_path: Path) -> None:

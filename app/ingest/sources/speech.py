@@ -1,12 +1,14 @@
 """Speech: what is said, recognised on this machine and committed chunk by chunk."""
 
+import logging
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from longview.app.errors import BadRequest
+from longview.app.errors import BadRequest, NoSpace
+from longview.app.files.waveforms import waveform_path, write_waveform
 from longview.app.ingest.sources.base import Decision, SourceJob, SourceResult
 from longview.app.ingest.sources.resumable import begin_or_resume, left_s
 from longview.app.ingest.sources.speech_state import SpeechState, state_of
@@ -24,9 +26,12 @@ from longview.video.decoding.audio import RATE_HZ, AudioBlock, select_audio_stre
 from longview.video.errors import VideoError
 from longview.video.language_tags import language_code
 from longview.video.probing.probe import StreamInfo, VideoInfo
+from longview.video.waveform import PeakMeter
 
 if TYPE_CHECKING:
     from longview.model.speech.transcriber import TranscribedChunk
+
+log = logging.getLogger(__name__)
 
 VERSION = "1"
 """Version of the settings of the recognition: voice activity, decoding and filters."""
@@ -115,11 +120,11 @@ class SpeechSource:
         track = begin_or_resume(self._library, job, self.name, provenance, self._usable_track(job, provenance))
         spent_before_s, begin_s = track.seconds_spent, track.done_s
         recognized_s = reference_s = 0.0
-        damaged_spans = list(track.uncovered)
+        heard = _HeardSound(list(track.uncovered), PeakMeter(job.video.duration_s))
         state = state_of(track)
         share = times.recognized_s / (times.heard_s + times.recognized_s) if times else 1.0
         steps = _SpeechProgress(progress, job.span, share)
-        for chunk in self._chunks(job, stream.index, state, track.done_s, chosen_language, damaged_spans, steps):
+        for chunk in self._chunks(job, stream.index, state, track.done_s, chosen_language, heard, steps):
             recognized_s += chunk.seconds_spent
             reference_s += recognition_reference_s(chunk.duration_s)
             job.file.check(progress)
@@ -128,7 +133,7 @@ class SpeechSource:
                 track,
                 done_s=chunk.done_s,
                 language=track.language or (chunk.language.code if chunk.segments else None),
-                uncovered=merge_spans(damaged_spans),
+                uncovered=merge_spans(heard.damaged_spans),
                 seconds_spent=spent_before_s + time.monotonic() - started,
                 state=state.fields(),
             )
@@ -142,13 +147,14 @@ class SpeechSource:
             status="complete",
             language=last_track.languages[0] if last_track and last_track.languages else None,
             done_s=max(track.done_s, job.span.end_s),
-            uncovered=merge_spans(damaged_spans),
+            uncovered=merge_spans(heard.damaged_spans),
             seconds_spent=spent_before_s + time.monotonic() - started,
         )
         speeds.learn_recognition(recognized_s, reference_s)
         speeds.learn_sound(time.monotonic() - loaded_s - recognized_s, job.span.end_s - begin_s)
         track = replace(track, note=_note(track, state.mean_probability, chosen_language), state={})
         self._library.tracks.append(job.entry.video_id, track, (), after_s=before_s)
+        self._keep_waveform(job, stream, heard.meter)
         return SourceResult(track, estimated_seconds)
 
     def _chunks(
@@ -158,10 +164,10 @@ class SpeechSource:
         state: SpeechState,
         done_s: float,
         language: str | None,
-        damaged_spans: list[Span],
+        heard: "_HeardSound",
         steps: "_SpeechProgress",
     ) -> Iterator["TranscribedChunk"]:
-        """Yield the chunks of speech after a time, section by section; append the damaged spans of the sound to a list."""
+        """Yield the chunks of speech after a time, section by section."""
         from longview.model.speech.transcriber import transcribe
 
         steps.skip(done_s)
@@ -176,7 +182,7 @@ class SpeechSource:
             )
             chunks = transcribe(
                 self._runtime.speech_recognizer,
-                steps.follow(_note_damage(sound, damaged_spans)),
+                steps.follow(heard.follow(sound)),
                 language=language,
                 expected=state.expected,
                 vocabulary=self._vocabulary(),
@@ -192,6 +198,18 @@ class SpeechSource:
                     if state.section_start_s > start_s:
                         is_over = False
                         break
+
+    def _keep_waveform(self, job: SourceJob, stream: StreamInfo, meter: PeakMeter) -> None:
+        """Write the waveform that pages show, so that nobody waits for it. It is of the main stream and of the whole sound."""
+        folder, video_id, peaks = self._library.folder, job.entry.video_id, meter.peaks()
+        is_whole = job.span.end_s >= job.video.duration_s and stream.index == select_audio_stream(job.video, None).index
+        if peaks is None or not is_whole or waveform_path(folder, video_id).exists():
+            return
+        try:
+            write_waveform(folder, video_id, peaks)
+        except (NoSpace, BadRequest) as error:
+            # The words are what was asked for; the first view of the page makes the waveform.
+            log.warning("the waveform was not kept: %s", error)
 
     def _usable_track(self, job: SourceJob, provenance: Provenance) -> Track | None:
         """Return the track that this run would keep or resume; None if it begins anew.
@@ -329,16 +347,24 @@ class _SpeechProgress:
         return min(1.0, max(0.0, (time_s - self._span.start_s) / max(self._span.duration_s, 1e-3)))
 
 
+@dataclass(frozen=True)
+class _HeardSound:
+    """What is noted of the sound while it is recognised."""
+
+    damaged_spans: list[Span]
+    meter: PeakMeter
+
+    def follow(self, blocks: Iterator[AudioBlock]) -> Iterator[AudioBlock]:
+        """Yield blocks of sound, and note their damage and their peaks."""
+        for block in blocks:
+            self.damaged_spans.extend(block.damaged)
+            self.meter.add(block)
+            yield block
+
+
 def _sound_end_s(job: SourceJob) -> float | None:
     """Return where the recognition ends, in seconds; None: at the end of the sound, which may be after that of the pictures."""
     return job.span.end_s if job.span.end_s < job.video.duration_s else None
-
-
-def _note_damage(blocks: Iterator[AudioBlock], damaged_spans: list[Span]) -> Iterator[AudioBlock]:
-    """Yield blocks of sound, and append their damaged spans to a list."""
-    for block in blocks:
-        damaged_spans += block.damaged
-        yield block
 
 
 def _note(track: Track, probability: float | None, chosen_language: str | None) -> str:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from longview.app.errors import VideoGone
@@ -20,7 +21,9 @@ from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.database.database import Database
 from longview.model.speech import voice_activity
 from longview.model.tasks.events import PartialResult
-from longview.video.decoding.audio import BLOCK_S
+from longview.video.decoding.audio import BLOCK_S, select_audio_stream
+from longview.video.probing.probe import probe
+from longview.video.waveform import waveform
 from tests.support.app_samples import cancel_after, demo_settings
 from tests.support.speech_samples import make_talk, needs_speech_model, spoken_words
 from tests.support.warm_process import run_script
@@ -74,6 +77,15 @@ def test_a_video_that_cannot_be_captioned_is_searchable(app: Longview, result: I
     assert not result.failures and result.entry.caption_count == 0
     assert set(speech_track(result.entry).languages) == {"en", "de"}
     assert app.segments(result.entry, "captions") == ()
+
+
+def test_the_waveform_is_made_of_the_sound_that_speech_recognition_hears(app: Longview, result: IndexResult, talk: Path) -> None:
+    path = app.pictures.waveform(result.entry)
+    assert path is not None
+    video = probe(talk)
+    peaks, own = np.frombuffer(path.read_bytes(), np.uint8), waveform(video, select_audio_stream(video, None).index)
+    assert len(peaks) == len(own) and np.corrcoef(peaks, own)[0, 1] > 0.98
+    assert np.flatnonzero(peaks > 40)[0] == pytest.approx(np.flatnonzero(own > 40)[0], abs=1)
 
 
 def test_search_finds_the_word_within_half_a_second(app: Longview, result: IndexResult) -> None:
