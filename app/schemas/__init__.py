@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         CheckDocument,
         ContactSheetDocument,
         CutDocument,
+        CutsDocument,
         DoctorDocument,
         EvalDocument,
         ExportDocument,
@@ -99,6 +100,7 @@ __all__ = [
     "CostsOut",
     "CoverageOut",
     "CutDocument",
+    "CutsDocument",
     "DamageOut",
     "DefaultOut",
     "DefaultsDocument",
@@ -180,8 +182,8 @@ __getattr__ = lazy_names(
             "CoverageOut", "ErrorDocument", "ErrorOut", "ProvenanceOut", "SpanOut", "rounded",
         ),
         "longview.app.schemas.files": (
-            "BackupDocument", "CheckDocument", "ContactSheetDocument", "CutDocument", "DoctorDocument", "EvalDocument",
-            "ExportDocument", "FindingOut", "RelinkDocument", "RequestedCutDocument", "RestoreDocument",
+            "BackupDocument", "CheckDocument", "ContactSheetDocument", "CutDocument", "CutsDocument", "DoctorDocument",
+            "EvalDocument", "ExportDocument", "FindingOut", "RelinkDocument", "RequestedCutDocument", "RestoreDocument",
         ),
         "longview.app.schemas.indexing": (
             "BulkDocument", "BulkResultOut", "DamageOut", "FailedVideoOut", "IndexDocument", "IndexedVideoOut", "InfoDocument",

@@ -75,6 +75,13 @@ class RequestedCutDocument(BaseModel):
         )
 
 
+class CutsDocument(BaseModel):
+    """The parts of a video that a server has written to files, or is writing, in the order of their time."""
+
+    video_id: str
+    cuts: list[RequestedCutDocument]
+
+
 class ContactSheetDocument(BaseModel):
     """The document of `contact-sheet`."""
 

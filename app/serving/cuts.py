@@ -99,6 +99,13 @@ class Cuts:
             raise UnknownCut("There is no such cut; those of yesterday, and of an earlier start of the server, are given up.")
         return cut
 
+    def of_video(self, video_id: str) -> tuple[RequestedCut, ...]:
+        """Return the cuts of a video that are kept, in the order of their time."""
+        with self._lock:
+            self._give_up_old()
+            cuts = [cut for cut in self._cuts.values() if cut.video_id == video_id]
+        return tuple(sorted(cuts, key=lambda cut: (cut.span.start_s, cut.span.end_s)))
+
     def remove(self, video_id: str, cut_id: str) -> None:
         """Cancel a cut, and delete its file.
 

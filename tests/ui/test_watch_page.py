@@ -216,6 +216,12 @@ def test_a_selected_part_is_cut_into_a_file_that_has_it(page: Page, server: Serv
     assert download.value.suggested_filename.startswith("A talk")
     assert probe(path).duration_s == pytest.approx(4.0, abs=0.21)
     expect(bar.get_by_role("link", name="Save A talk")).to_be_visible()
+    # The timeline marks what was cut, also after a reload.
+    for _ in range(2):
+        expect(page.locator(".names span", has_text="Cuts")).to_be_visible()
+        inside, outside = (page.evaluate(COLUMN, ["Cuts", page.evaluate(PLACE, at)]) for at in (22, 26))
+        assert inside[3] == 255 and outside[3] == 0
+        page.reload()
 
 
 def test_selected_words_are_a_part_of_the_video(page: Page) -> None:

@@ -174,6 +174,7 @@ const ENGLISH = {
   'watch.line.chapters': 'Chapters',
   'watch.line.found': 'Found',
   'watch.line.evidence': 'Answer',
+  'watch.line.cuts': 'Cuts',
   'watch.wave': 'Reading the sound: {percent}',
   'watch.zoom.in': 'Zoom in',
   'watch.zoom.out': 'Zoom out',

@@ -36,6 +36,14 @@ def cuts_router(app: Longview, workers: Workers) -> APIRouter:
         cut = cuts.begin(require_entry(app, video_id), new.start_s, new.end_s, is_exact=new.exact)
         return JSONResponse(schemas.RequestedCutDocument.of(cut).model_dump(), 202, headers=HEADERS)
 
+    @router.get("")
+    def listing(video_id: VideoId) -> Response:
+        """List the cuts of a video."""
+        entry = require_entry(app, video_id)
+        documents = [schemas.RequestedCutDocument.of(cut) for cut in cuts.of_video(entry.video_id)]
+        document = schemas.CutsDocument(video_id=entry.video_id, cuts=documents)
+        return JSONResponse(document.model_dump(), headers=HEADERS)
+
     @router.get("/{cut_id}")
     def show(video_id: VideoId, cut_id: CutId) -> Response:
         """State how far a cut is."""

@@ -74,6 +74,7 @@ def test_a_cut_has_the_part_that_was_asked_for(
     cut = ended(client, entry, begin(client, entry, 7.0, 13.0, exact=exact))
     assert (cut["state"], cut["fraction"], cut["reason"]) == ("ready", 1.0, None)
     assert (cut["start_s"], cut["end_s"]) == (7.0 if exact else 6.0, 13.0)
+    assert get(client, f"videos/{entry.video_id}/cuts")["cuts"] == [cut]
     reply = client.get(f"/v1/videos/{entry.video_id}/cuts/{cut['cut_id']}/file")
     path = tmp_path / "download.mp4"
     path.write_bytes(reply.content)

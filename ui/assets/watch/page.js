@@ -57,7 +57,7 @@ class Watch extends HTMLElement {
     video.addEventListener('chapters', () => this.#linesChanged());
     video.addEventListener('gone', (event) => this.#gone(event.detail));
     video.addEventListener('failed', (event) => this.#say(event.detail, element('button', { text: text('queue.retry'), click: () => video.load() })));
-    for (const name of ['found', 'evidence']) opened.addEventListener(name, () => this.#linesChanged());
+    for (const name of ['found', 'evidence', 'cuts']) opened.addEventListener(name, () => this.#linesChanged());
     strip.addEventListener('seek', (event) => player.seek(event.detail));
     strip.addEventListener('select', (event) => opened.select(event.detail));
     player.addEventListener('time', (event) => this.#timeChanged(event.detail));
@@ -66,6 +66,7 @@ class Watch extends HTMLElement {
     bindChat(opened);
     setParameter('video', video.id);
     await video.load();
+    opened.readCuts();
   }
 
   #build() {
@@ -133,8 +134,7 @@ class Watch extends HTMLElement {
     const lines = video.sources.map((name) => ({ name, segments: video.segments(name) }));
     const chapters = video.chapters?.chapters ?? [];
     if (chapters.length) lines.push({ name: 'chapters', segments: new Segments(chapters.map((chapter) => ({ ...chapter, text: chapter.title }))) });
-    if (this.session.found.length) lines.push({ name: 'found', segments: this.session.found });
-    if (this.session.evidence.length) lines.push({ name: 'evidence', segments: this.session.evidence });
+    for (const name of ['found', 'evidence', 'cuts']) if (this.session[name].length) lines.push({ name, segments: this.session[name] });
     strip.setLines(lines);
     this.#linesSource ??= localStorage.getItem('longview-lines');
     this.controls.offerLines(video.sources, this.#linesSource);

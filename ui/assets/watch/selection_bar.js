@@ -20,13 +20,14 @@ export class SelectionBar {
     this.loop = element('button', { class: 'small', 'aria-pressed': 'false', text: text('watch.loop'), click: () => this.#toggleLoop() });
     this.isExact = element('input', { type: 'checkbox' });
     this.cutButton = button('watch.cut', () => this.#cutSpan());
+    this.exactLabel = element('label', { class: 'exact', title: text('watch.cut.exact.title') }, this.isExact, text('watch.cut.exact'));
     this.cutState = element('span', { class: 'cut-state', role: 'status' });
     this.element = element('div', { class: 'selection', role: 'toolbar', 'aria-label': text('watch.selection'), hidden: true },
       this.span,
       button('watch.play.span', () => this.session.player.playPart(this.session.selection)),
       this.loop,
       this.cutButton,
-      element('label', { class: 'exact', title: text('watch.cut.exact.title') }, this.isExact, text('watch.cut.exact')),
+      this.exactLabel,
       button('watch.ask', () => askAbout(this.session, text('watch.ask.question', { span: spanText(this.session.selection) }))),
       button('watch.similar', () => this.#similar()),
       button('watch.copy.link', () => this.#copy(this.#link())),
@@ -42,6 +43,8 @@ export class SelectionBar {
     this.element.hidden = !selection;
     this.loop.setAttribute('aria-pressed', 'false');
     if (!selection) return;
+    // A file with sound only cannot be cut.
+    this.cutButton.hidden = this.exactLabel.hidden = !this.session.video.document?.has_pictures;
     this.span.textContent = text('watch.span', { span: spanText(selection), seconds: (selection.end - selection.start).toFixed(1) });
     if (!this.#cut) this.cutState.replaceChildren();
   }
@@ -101,6 +104,7 @@ export class SelectionBar {
       const link = element('a', { href: `${this.#cut}/file`, download: cut.name, text: text('watch.cut.done', { name: cut.name }) });
       this.cutState.replaceChildren(link, ` ${spanText({ start: cut.start_s, end: cut.end_s })}`);
       link.click();
+      this.session.readCuts();
     } catch (error) {
       this.cutState.textContent = error.status === 404 ? text('watch.cut.cancelled') : error.message;
     } finally {

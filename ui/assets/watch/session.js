@@ -5,7 +5,7 @@ import { Segments } from './segments.js';
 import { Strip } from './strip.js';
 import { Video } from './video.js';
 
-// Emits `selection`, `found`, `tab` and `evidence`.
+// Emits `selection`, `found`, `tab`, `evidence` and `cuts`.
 class Session extends EventTarget {
   constructor(video, startS) {
     super();
@@ -16,6 +16,14 @@ class Session extends EventTarget {
     this.selection = null;
     this.found = new Segments();
     this.evidence = new Segments();
+    this.cuts = new Segments();
+  }
+
+  // Read which parts were cut into files that are still there.
+  async readCuts() {
+    const { cuts } = await get(`/v1/videos/${this.video.id}/cuts`).catch(() => ({ cuts: [] }));
+    this.cuts = new Segments(cuts.filter((cut) => cut.state === 'ready').map((cut) => ({ ...cut, text: cut.name })));
+    this.dispatchEvent(new Event('cuts'));
   }
 
   // Select a span in seconds, or nothing (null). `text`: what was selected of the words, if it was.
