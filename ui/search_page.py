@@ -38,6 +38,7 @@ def search_page(app: Longview, workers: Workers, searches: ActiveSearches, page:
             placeholder="When is … mentioned?  When does … appear?",
             submit_btn=True,
             max_length=MAX_QUESTION_CHARACTERS,
+            elem_id="longview-library-question",
         )
         # The script of the page puts it into the address.
         answer_id = gr.Textbox(visible="hidden", label="Answer", max_length=MAX_ID_CHARACTERS)
@@ -138,10 +139,10 @@ def search_page(app: Longview, workers: Workers, searches: ActiveSearches, page:
         workers.answers.stop_answer(asked_id)
         return gr.update(**IDLE)
 
-    def on_load_filters(request: gr.Request) -> tuple[Any, Any]:
+    def on_load_filters(request: gr.Request) -> tuple[Any, Any, Any]:
         # Somebody may have typed before the page was loaded.
-        text = (request.query_params.get("q") or "")[:MAX_QUESTION_CHARACTERS]
-        return text or gr.skip(), gr.skip() if _verifies(request) else False
+        query_text, question_text = (request.query_params.get(name, "")[:MAX_QUESTION_CHARACTERS] for name in ("q", "question"))
+        return query_text or gr.skip(), gr.skip() if _verifies(request) else False, question_text or gr.skip()
 
     @reports_errors
     def on_load_search(request: gr.Request) -> Iterator[tuple[Any, Any, Any]]:
@@ -156,7 +157,9 @@ def search_page(app: Longview, workers: Workers, searches: ActiveSearches, page:
     verify_all.click(on_verify_all, searched_query, [results, verify_all], api_name="search_verified", **search_options)
     query.submit(None, query, None, js="query => longviewSearched(query)")
     verify.input(None, verify, None, js="isRequested => longviewVerifies(isRequested)")
-    page.load(on_load_filters, None, [query, verify], api_visibility="private", queue=False)
+    page.load(on_load_filters, None, [query, verify, question], api_visibility="private", queue=False).then(
+        None, None, None, js="() => longviewTell('opened')"
+    )
     page.load(on_load_search, None, [results, verify_all, searched_query], api_visibility="private", **search_options)
     answered = [question, answer, citations, answer_id]
     following: dict[str, Any] = {"concurrency_limit": MAX_FOLLOWERS, "show_progress": "hidden"}

@@ -70,6 +70,7 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
                 max_length=MAX_QUESTION_CHARACTERS,
                 elem_id="longview-question",
             )
+            gr.HTML("<longview-ask-library></longview-ask-library>", elem_id="longview-ask-library")
     view = [offer, caption_again, question, examples, undo_button, chat]
     parts = view[:4]
 

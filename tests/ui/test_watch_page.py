@@ -360,6 +360,16 @@ def test_segments_of_any_form_are_found_by_time(page: Page) -> None:
     assert found == ["short", "hours", "inner", "long", "hours", None, "inner", 7, None]
 
 
+def test_a_question_can_be_asked_of_all_videos(page: Page) -> None:
+    page.get_by_label("Question", exact=True).fill("When is lead pipes mentioned?")
+    page.get_by_role("link", name="Ask all videos").click()
+    expect(page.get_by_label("Ask the whole library")).to_have_value("When is lead pipes mentioned?")
+    expect(page.get_by_text("Sentence 10 is about lead pipes").first).to_be_visible()
+    page.wait_for_url("**/search?*answer=*")
+    page.reload()
+    expect(page.get_by_text("Sentence 10 is about lead pipes").first).to_be_visible()
+
+
 def test_a_phone_keeps_the_player_in_view_beside_the_chat(page: Page, server: Server, talk: VideoEntry) -> None:
     page.set_viewport_size(PHONE)
     open_at(page, server, talk, "tab=transcript")

@@ -235,6 +235,7 @@ const ENGLISH = {
   'watch.cut.cancelled': 'The cut was cancelled.',
   'watch.ask': 'Ask about it',
   'watch.ask.question': 'What happens from {span}?',
+  'watch.ask.library': 'Ask all videos',
   'watch.similar': 'More like this',
   'watch.similar.none': 'Nothing was said, shown or written here that could be searched for.',
   'watch.copy.link': 'Copy link',

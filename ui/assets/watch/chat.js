@@ -1,7 +1,9 @@
 // The chat, which Gradio draws: it follows answers that run on the server, and its links play parts of the video.
 import { listen } from '../events.js';
-import { setFieldValue } from '../dom.js';
+import { element, setFieldValue, shadow } from '../dom.js';
 import { onGradio } from '../gradio_events.js';
+import { pageAddress } from '../page_address.js';
+import { text } from '../strings.js';
 import { setParameter } from './view_address.js';
 
 // The parts of Gradio's page.
@@ -24,6 +26,22 @@ export function askAbout(session, question) {
   setFieldValue(field, question);
   field.focus();
 }
+
+// The link that asks the question of the field about all videos.
+class AskLibrary extends HTMLElement {
+  connectedCallback() {
+    if (this.shadowRoot) return;
+    const link = element('a', { href: pageAddress('/search'), text: text('watch.ask.library') });
+    link.addEventListener('click', () => {
+      const question = document.querySelector(QUESTION)?.value.trim();
+      if (question) sessionStorage.setItem('longview-asks', question);
+      link.href = pageAddress('/search', { question });
+    });
+    shadow(this, 'watch/watch.css').append(link);
+  }
+}
+
+customElements.define('longview-ask-library', AskLibrary);
 
 export function bindChat(session) {
   document.addEventListener('click', (event) => {
