@@ -128,6 +128,10 @@ def test_a_card_says_that_captions_need_a_larger_model_where_none_captions_foota
     chip = page.locator(".card", has_text="A film").locator(".chip", has_text="Captions")
     expect(chip).to_have_text("Captions: need a larger model", timeout=5000)
     assert chip.get_attribute("title") == "A larger model is needed, which is not on this machine; longview models names one."
+    # What was looked for and not found is a line of its card, too.
+    none = page.locator(".card", has_text="A film").locator(".chip", has_text="no speech")
+    expect(none).to_be_visible()
+    assert none.evaluate("(chip) => chip.offsetHeight") < 40
 
 
 def test_a_position_moves_the_bar_of_its_card_and_leaves_the_rest(page: Page, library: Library) -> None:

@@ -88,7 +88,8 @@ def page(browser: Browser, server: Server, talk: VideoEntry) -> Iterator[Page]:
 
 
 def open_at(page: Page, server: Server, entry: VideoEntry, parameters: str = "") -> None:
-    page.goto(f"{server.url}/watch?video={entry.video_id}&{parameters}")
+    begin = "" if "t=" in parameters.replace("at=", "") else "&t=0"
+    page.goto(f"{server.url}/watch?video={entry.video_id}&{parameters}{begin}")
     page.locator("longview-panels .row").first.wait_for()
 
 
@@ -123,6 +124,18 @@ def test_a_link_opens_at_its_time_and_the_row_that_plays_is_in_view(page: Page, 
     now.locator(".word").nth(2).click()
     start_s = float(str(now.locator(".word").nth(2).get_attribute("data-start")))
     page.wait_for_function(f"{TIME} >= {start_s} && {TIME} < {start_s + 2}")
+
+
+def test_a_video_begins_where_somebody_stopped_watching(page: Page, server: Server, talk: VideoEntry) -> None:
+    open_at(page, server, talk, "tab=transcript&t=42.2")
+    page.locator("longview-panels .row", has_text="Sentence 43 is").locator("button.time").click()
+    wait_for_time(page, 44, within_s=2)
+    pause(page)
+    time_s = page.evaluate(TIME)
+    page.wait_for_function(f"Math.abs(new URLSearchParams(location.search).get('t') - {time_s}) < 0.11")
+    page.goto(f"{server.url}/watch?video={talk.video_id}")
+    wait_for_time(page, time_s)
+    expect(page.locator("longview-panels .row.now")).to_be_in_viewport(ratio=1)
 
 
 def test_find_goes_from_hit_to_hit_and_marks_them_on_the_timeline(page: Page) -> None:

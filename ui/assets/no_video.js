@@ -17,7 +17,7 @@ class NoVideo extends HTMLElement {
       unknown: () => link('none.open'),
       removed: () => element('button', { class: 'primary', text: text('none.undo'), click: (event) => this.#bringBack(event.target) }),
     }[kind]();
-    shadow(this).append(element('div', { class: 'none' }, element('p', { text: reason ?? text(`none.${kind}`) }), element('p', {}, action)));
+    shadow(this).append(element('div', { class: 'no-video' }, element('p', { text: reason ?? text(`none.${kind}`) }), element('p', {}, action)));
     if (kind !== 'empty') return;
     this.hidden = true;
     for (const name of ['videos', 'reset', 'connection']) listen(name, () => this.#look());

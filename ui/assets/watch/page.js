@@ -107,7 +107,8 @@ class Watch extends HTMLElement {
     this.facts.textContent = factsText(facts);
     if (!this.isOpened) {
       this.isOpened = true;
-      player.load(this.session.startS || 0, { plays: this.#playsAtOnce() });
+      this.session.startS ??= facts.position_s;
+      player.load(this.session.startS, { plays: this.#playsAtOnce() });
       this.#selectLinked();
       this.waveform.load();
       if (facts.has_pictures) loadSprite(video.id).then((sprite) => this.session.strip.setSprite(sprite));

@@ -7,6 +7,7 @@ import { Video } from './video.js';
 
 // Emits `selection`, `found`, `tab`, `evidence` and `cuts`.
 class Session extends EventTarget {
+  // `startS`: where the address says that the video begins, in seconds; null: where somebody stopped watching.
   constructor(video, startS) {
     super();
     this.video = video;
@@ -68,7 +69,7 @@ async function makeSession() {
     if (!id) return null;
   }
   const start = Number(parameters.get('t'));
-  return new Session(new Video(id), Number.isFinite(start) && start > 0 ? start : 0);
+  return new Session(new Video(id), parameters.has('t') && Number.isFinite(start) ? Math.max(0, start) : null);
 }
 
 let made = null;
