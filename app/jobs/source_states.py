@@ -112,8 +112,7 @@ def _job_of(name: str, job: QueuedJob | None) -> QueuedJob | None:
 def _state(name: str, track: Track | None, job: QueuedJob | None, *, is_outdated: bool) -> SourceState:
     fraction, count = (0.0, 0) if track is None else (_fraction(track), track.segment_count)
     note = track.note if track else ""
-    is_done = track is not None and track.is_complete
-    if job is not None and job.is_unfinished and not (is_done and job.status == "running"):
+    if job is not None and job.is_unfinished and not (track is not None and _is_done(track, job)):
         state: State = "paused" if job.status == "paused" else "waiting"
         if job.status == "running" and track is not None and track.status == "incomplete":
             state = "running"
@@ -131,6 +130,11 @@ def _state(name: str, track: Track | None, job: QueuedJob | None, *, is_outdated
     if not count:
         return SourceState(name, "none", 1.0, 0, None, note or traits_of(name).empty_text)
     return SourceState(name, "outdated" if name == "captions" and is_outdated else "current", 1.0, count, None, note)
+
+
+def _is_done(track: Track, job: QueuedJob) -> bool:
+    """Whether a job has come behind a source: it is in its run, or it was paused after it had written the track."""
+    return track.is_complete and (job.status == "running" or (job.attempts > 0 and track.updated_at >= job.added_at))
 
 
 def _fraction(track: Track) -> float:

@@ -46,13 +46,13 @@ def test_jobs_of_selected_videos_are_paused_continued_and_cancelled(page: Page, 
     bar = page.locator(".bulk")
     page.get_by_label("Select Video 0").check()
     # Its file is not there.
-    bar.get_by_role("button", name="Index again").click()
+    bar.get_by_role("button", name="Index what is missing").click()
     dialog = page.get_by_role("dialog")
     for _ in range(2):
         expect(dialog.locator(".cost")).to_contain_text("is no longer at")
-        dialog.get_by_role("button", name="Index again").click()
+        dialog.get_by_role("button", name="Index", exact=True).click()
     dialog.get_by_role("button", name="Cancel").click()
-    expect(bar.get_by_role("button")).to_have_text(["Index again", "Remove", "Clear the selection"])
+    expect(bar.get_by_role("button")).to_have_text(["Index what is missing", "Remove", "Clear the selection"])
     for number in (1, 2):
         page.get_by_label(f"Select Video {number}").check()
     bar.get_by_role("button", name="Pause").click()

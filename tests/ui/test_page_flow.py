@@ -56,7 +56,7 @@ def test_from_a_dropped_folder_to_an_answer_and_a_second_tab(browser: Browser, t
             tab.goto(server.url)
             tab.get_by_text("Drop videos or sound here").wait_for()
         drop(page, folder)
-        expect(page.get_by_text("One file that is neither a video nor sound was left out.")).to_be_visible()
+        expect(page.get_by_text("is neither a video nor sound, and was left out.")).to_be_visible()
         change_queue(page, other)
 
         expect(page.locator("longview-library .count")).to_have_text("2 videos")

@@ -110,15 +110,15 @@ def test_videos_are_indexed_again_with_options(page: Page, server: Server, video
     Shell(server.library).json("index", str(videos / "twice.mp4"), "--sources", "captions")
     page.reload()
     page.get_by_label("Select twice").check()
-    page.locator(".bulk").get_by_role("button", name="Index again").click()
+    page.locator(".bulk").get_by_role("button", name="Index what is missing").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.locator(".cost")).to_contain_text("Takes about")
     dialog.get_by_role("button", name="Cancel").click()
     expect(dialog).to_have_count(0)
-    page.locator(".bulk").get_by_role("button", name="Index again").click()
+    page.locator(".bulk").get_by_role("button", name="Index what is missing").click()
     dialog.get_by_label("Speech", exact=True).uncheck()
     dialog.get_by_label("Subtitles").uncheck()
-    dialog.get_by_role("button", name="Index again").click()
+    dialog.get_by_role("button", name="Index", exact=True).click()
     assert ended_job(page, server, 2)["options"] == {"sources": ["screen_text"]}
 
 

@@ -20,8 +20,8 @@ async function addFiles(files, options) {
   saySkipped(skipped);
 }
 
-function saySkipped(count) {
-  if (count) toast(text(count === 1 ? 'upload.skipped.one' : 'upload.skipped', { count }));
+function saySkipped(names) {
+  if (names.length) toast(text(names.length === 1 ? 'upload.skipped.one' : 'upload.skipped', { name: names[0], count: names.length }));
 }
 
 // Take what was dropped on the page: into the panel with the options if it is open, otherwise at once.
@@ -65,7 +65,7 @@ export function pickers({ isLarge = false, close = null } = {}) {
   };
   const take = (list) => {
     const media = list.filter((file) => suffixes.some((suffix) => file.name.toLowerCase().endsWith(suffix)));
-    saySkipped(list.length - media.length);
+    saySkipped(list.filter((file) => !media.includes(file)).map((file) => file.name));
     if (media.length) chosen.choose(media);
   };
   const form = element('form', { class: 'by-path', submit: async (event) => {

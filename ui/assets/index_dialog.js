@@ -24,7 +24,7 @@ export function askRunOptions(root, videos) {
     } });
     const title = videos.length === 1 ? text('library.index.one', { title: videos[0].title }) : text('library.index.many', { count: videos.length.toLocaleString() });
     const dialog = element('dialog', { class: 'dialog', 'aria-labelledby': 'index-title', close: () => { dialog.remove(); resolve(options); } },
-      element('h2', { id: 'index-title', text: title }), rows.node, cost.node,
+      element('h2', { id: 'index-title', text: title }), rows.node, cost.node, element('p', { class: 'note', text: text('library.index.note') }),
       element('p', { class: 'buttons' }, start, element('button', { text: text('library.index.cancel'), click: () => dialog.close() })));
     root.append(dialog);
     dialog.showModal();

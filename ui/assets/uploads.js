@@ -39,13 +39,14 @@ export class Uploader extends EventTarget {
   }
 
   // Add files, the files of folders, or what was dropped (a DataTransfer, which is read before this function waits for anything).
-  // Return the ids of the media files, and how many others were left out. `options`: of the run that indexes each file.
+  // Return the ids of the media files, and the names of the others, which were left out. `options`: of the run that indexes each file.
   async add(files, { options } = {}) {
     const list = await filesOf(files);
-    const media = list.filter((file) => this.#suffixes.some((suffix) => file.name.toLowerCase().endsWith(suffix)));
+    const isMedia = (file) => this.#suffixes.some((suffix) => file.name.toLowerCase().endsWith(suffix));
+    const media = list.filter(isMedia);
     const ids = media.map((file) => this.#addFile(file, options));
     this.#sendNext();
-    return { ids, skipped: list.length - media.length };
+    return { ids, skipped: list.filter((file) => !isMedia(file)).map((file) => file.name) };
   }
 
   pause(id) {

@@ -377,7 +377,7 @@ def _note(track: Track, probability: float | None, chosen_language: str | None) 
     elif chosen_language is None and probability is not None and probability < SURE_PROBABILITY:
         notes.append(
             f"the language was recognised as {track.language} with a probability of only {probability:.0%}; "
-            "--language sets it, and a larger --speech-model may know it better"
+            "set the language of the speech, or try a larger speech model"
         )
     if track.uncovered:
         notes.append(f"the sound is damaged from {format_spans(*track.uncovered)}")
