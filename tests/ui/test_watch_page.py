@@ -221,7 +221,7 @@ def test_a_selected_part_is_played_looped_and_copied(page: Page, talk: VideoEntr
 def test_a_selected_part_is_cut_into_a_file_that_has_it(page: Page, server: Server, talk: VideoEntry, tmp_path: Path) -> None:
     open_at(page, server, talk, "tab=transcript&t=20&end=24")
     bar = page.get_by_label("Selected part")
-    bar.get_by_label("exact").check()
+    expect(bar.get_by_label("exact")).to_be_checked()
     with page.expect_download() as download:
         bar.get_by_role("button", name="Cut", exact=True).click()
     path = tmp_path / "cut.mp4"
@@ -248,6 +248,29 @@ def test_selected_words_are_a_part_of_the_video(page: Page) -> None:
     expect(page.get_by_label("Selected part").locator(".span-text")).to_have_text("0:00:03.5 – 0:00:05.0 (1.5 s)")
     page.get_by_role("button", name="Copy quote").click()
     expect(page.get_by_text("Copied: “3 is about” (A talk, 0:00:03.5 – 0:00:05.0)")).to_be_visible()
+
+
+def test_words_of_several_rows_are_quoted_without_their_times(page: Page) -> None:
+    rows = page.locator("longview-panels .row")
+    first = rows.filter(has_text="Sentence 3 is").locator(".word").nth(1).bounding_box()
+    last = rows.filter(has_text="Sentence 5 is").locator(".word").nth(2).bounding_box()
+    assert first and last
+    page.mouse.move(first["x"] + 1, first["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(last["x"] + last["width"] - 1, last["y"] + 8, steps=5)
+    page.mouse.up()
+    page.get_by_role("button", name="Copy quote").click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    sentences = "3 is about trees and Blüten. Sentence 4 is about trees and Blüten. Sentence 5 is"
+    assert copied == f"“{sentences}” (A talk, 0:00:03.5 – 0:00:06.5)"
+
+
+def test_a_double_click_on_an_event_of_the_timeline_selects_it(page: Page) -> None:
+    label = page.locator(".names span", has_text="Screen text").bounding_box()
+    view = page.get_by_label("Timeline").bounding_box()
+    assert label and view
+    page.mouse.dblclick(view["x"] + page.evaluate(PLACE, 40.0), label["y"] + label["height"] / 2)
+    expect(page.get_by_label("Selected part")).to_contain_text("0:00:30.0 – 0:00:50.0")
 
 
 def test_each_key_does_what_the_list_says(page: Page) -> None:

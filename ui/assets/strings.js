@@ -260,6 +260,7 @@ const ENGLISH = {
   'watch.keys.full': 'Full screen with the timeline',
   'watch.keys.clear': 'Clear the selection',
   'watch.keys.help': 'This list',
+  'watch.keys.pointer': 'Drag over the timeline or over words to select a part. A double click on an event of the timeline selects it.',
   'server.gone': 'The server does not answer. This page continues by itself when it is back.',
   'server.error': 'The server does not answer.',
   // Names that browsers lack.

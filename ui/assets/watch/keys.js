@@ -75,6 +75,7 @@ export function keysDialog() {
   const dialog = element('dialog', { class: 'dialog keys', 'aria-label': text('watch.keys') },
     element('h2', { text: text('watch.keys') }),
     element('dl', {}, HELP.flatMap(([keys, name]) => [element('dt', {}, keys.split(' ').map((key) => element('kbd', { text: key }))), element('dd', { text: text(`watch.keys.${name}`) })])),
+    element('p', { text: text('watch.keys.pointer') }),
     element('div', { class: 'buttons' }, element('button', { text: text('watch.keys.close'), click: () => dialog.close() })));
   dialog.addEventListener('click', (event) => { if (event.target === dialog) dialog.close(); });
   return dialog;

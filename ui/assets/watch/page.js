@@ -166,12 +166,12 @@ class Watch extends HTMLElement {
   // Keep where the video is, in the address and in the library.
   #note() {
     const { player, video } = this.session;
-    // A tenth of a second, because a sentence may begin in the middle of a second.
-    const seconds = Math.round(10 * player.time) / 10;
+    // A tenth of a second behind the beginning of a sentence, so that it is the one that plays.
+    const seconds = tenths(player.time);
     if (seconds === this.#noted || !video.document) return;
     const isFirst = this.#noted < 0;
     this.#noted = seconds;
-    if (isFirst && seconds === Math.round(10 * this.session.startS) / 10) return;
+    if (isFirst && seconds === tenths(this.session.startS)) return;
     setParameter('t', String(seconds));
     const position = video.duration - player.time < END_S ? 0 : player.time;
     patch(`/v1/videos/${video.id}`, { position_s: position }).catch(() => {});
@@ -195,6 +195,11 @@ class Watch extends HTMLElement {
     this.none = element('longview-no-video', attributes);
     this.after(this.none);
   }
+}
+
+// Return the next tenth of a second.
+function tenths(seconds) {
+  return Math.ceil(10 * seconds - 1e-6) / 10;
 }
 
 function factsText({ facts }) {

@@ -9,7 +9,28 @@ export function selectedSpan(root, rows) {
   const start = partOf(range.startContainer, rows, 'start');
   const end = partOf(range.endContainer, rows, 'end');
   if (start === null || end === null || end <= start) return null;
-  return { start, end, text: selection.toString().trim() };
+  return { start, end, text: selectedText(range, rows) };
+}
+
+// Return the selected words without the times of the rows, which stand between them.
+function selectedText(range, rows) {
+  const [first, last] = [rowOf(range.startContainer), rowOf(range.endContainer)];
+  if (first === last) return withoutTime(range, first);
+  const [from, to] = [range.cloneRange(), range.cloneRange()];
+  from.setEndAfter(first.lastChild);
+  to.setStartBefore(last.lastChild);
+  const between = rows.slice(Number(first.dataset.index) + 1, Number(last.dataset.index)).map((row) => row.text);
+  return [withoutTime(from, first), ...between, to.toString()].map((part) => part.trim()).join(' ').trim();
+}
+
+function withoutTime(range, row) {
+  const words = range.cloneRange();
+  if (row.firstChild.contains(words.startContainer) || words.startContainer === row) words.setStartBefore(row.lastChild);
+  return words.toString().trim();
+}
+
+function rowOf(node) {
+  return (node.nodeType === Node.ELEMENT_NODE ? node : node.parentElement).closest('.row');
 }
 
 // Return the start or the end of the word that contains a node, or else of its row, in seconds.

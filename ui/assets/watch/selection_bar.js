@@ -18,7 +18,7 @@ export class SelectionBar {
     this.span = element('output', { class: 'span-text' });
     const button = (key, click) => element('button', { class: 'small', text: text(key), click });
     this.loop = element('button', { class: 'small', 'aria-pressed': 'false', text: text('watch.loop'), click: () => this.#toggleLoop() });
-    this.isExact = element('input', { type: 'checkbox' });
+    this.isExact = element('input', { type: 'checkbox', checked: true });
     this.cutButton = button('watch.cut', () => this.#cutSpan());
     this.exactLabel = element('label', { class: 'exact', title: text('watch.cut.exact.title') }, this.isExact, text('watch.cut.exact'));
     this.cutState = element('span', { class: 'cut-state', role: 'status' });
@@ -65,7 +65,7 @@ export class SelectionBar {
 
   #link() {
     const { start, end } = this.session.selection;
-    return new URL(pageAddress('/watch', { video: this.session.video.id, t: start.toFixed(1), end: end.toFixed(1) }), location.href).href;
+    return new URL(pageAddress('/watch', { video: this.session.video.id, t: start.toFixed(3), end: end.toFixed(3) }), location.href).href;
   }
 
   #quote() {

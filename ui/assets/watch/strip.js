@@ -49,6 +49,7 @@ export class Strip extends EventTarget {
     this.view.addEventListener('pointermove', (event) => this.#moved(event));
     this.view.addEventListener('pointerup', (event) => this.#released(event));
     this.view.addEventListener('pointercancel', () => { this.#press = null; });
+    this.view.addEventListener('dblclick', (event) => this.#selectEvent(event));
     this.view.addEventListener('pointerleave', () => { this.tip.hidden = true; });
     this.view.addEventListener('wheel', (event) => this.#wheeled(event), { passive: false });
     const drag = (event) => {
@@ -83,6 +84,14 @@ export class Strip extends EventTarget {
     const press = this.#press;
     this.#press = null;
     if (press && !press.isDrag) this.dispatchEvent(new CustomEvent('seek', { detail: this.#scale.time(this.#xOf(event)) }));
+  }
+
+  // Select the event under the pointer.
+  #selectEvent(event) {
+    const y = event.clientY - this.view.getBoundingClientRect().top;
+    const line = this.#rows().rows.find(({ top, height }) => y >= top && y < top + height);
+    const row = line?.segments?.rows[line.segments.at(this.#scale.time(this.#xOf(event)))];
+    if (row && row.end_s > row.start_s) this.dispatchEvent(new CustomEvent('select', { detail: { start: row.start_s, end: row.end_s } }));
   }
 
   #xOf(event) {
