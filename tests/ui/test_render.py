@@ -3,17 +3,19 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote
 
 import pytest
 
+from longview.app.jobs.source_states import State
 from longview.app.qa.retriever import SearchResults
 from longview.app.runtime.caption_offer import CaptionOffer
 from longview.core.timeline import Segment, Span
 from longview.indexing.records.job import JobStatus, QueuedJob
 from longview.indexing.search.search import Evidence, Moment
 from longview.ui import render
+from longview.ui.page_head import ASSETS
 from tests.support.parsed_page import HOSTILE, ParsedPage
 
 
@@ -130,3 +132,11 @@ def test_notice_shows_commands_without_backticks() -> None:
     rendered = render.notice("It needs more; `longview models` names one.")
     assert ParsedPage(rendered).words == "It needs more; longview models names one." and "`" not in rendered
     assert '<code>longview models</code> <longview-copy data-text="longview models">' in rendered
+
+
+def test_each_state_of_a_source_has_its_texts_on_the_page() -> None:
+    catalogue = (ASSETS / "strings.js").read_text(encoding="utf-8")
+    for state in get_args(State):
+        # What is current needs no sentence beside its rows.
+        for key in (f"state.{state}", f"watch.state.{state}")[: 1 if state == "current" else 2]:
+            assert f"  '{key}':" in catalogue, key

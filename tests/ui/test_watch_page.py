@@ -322,6 +322,13 @@ def test_each_key_does_what_the_list_says(page: Page) -> None:
         field.press_sequentially(" jkl,.np[]/?")
         expect(field).to_have_value(" jkl,.np[]/?")
     assert video.evaluate("video => video.currentTime") == stopped_s and video.evaluate("video => video.paused")
+    # A tab that was clicked has no key but the arrows.
+    pause(page)
+    page.get_by_role("tab", name="Screen text").click()
+    video.evaluate("video => { video.currentTime = 40; }")
+    wait_for_time(page, 40)
+    page.keyboard.press("p")
+    wait_for_time(page, 30, within_s=0.01)
 
 
 def test_captions_are_drawn_over_the_picture_and_stay_chosen(page: Page, server: Server, talk: VideoEntry) -> None:
@@ -386,14 +393,15 @@ def test_segments_of_any_form_are_found_by_time(page: Page) -> None:
         """async () => {
           const { Segments } = await import('/page/watch/segments.js');
           const rows = [
-            [0, 36000, 'hours'], [5, 6, 'short'], [5, 4, 'backwards'], [7, 7, 'empty'], [8, 12, 'long'], [9, 10, 'inner']];
+            [0, 36000, 'hours'], [5, 6, 'short'], [5, 4, 'backwards'], [7, 7, 'empty'], [8, 12, 'long'], [9, 10, 'inner'],
+            [9, 10, 'same']];
           const segments = new Segments(rows.map(([start_s, end_s, text]) => ({ start_s, end_s, text })));
           const name = (index) => segments.rows[index]?.text ?? null;
           return [5.5, 7, 9.5, 11, 13, 40000].map((time) => name(segments.at(time))).concat([
             name(segments.near(40000)), segments.nextStart(5, 1), segments.nextStart(0, -1)]);
         }"""
     )
-    assert found == ["short", "hours", "inner", "long", "hours", None, "inner", 7, None]
+    assert found == ["short", "hours", "inner", "long", "hours", None, "same", 7, None]
 
 
 def test_a_question_can_be_asked_of_all_videos(page: Page) -> None:

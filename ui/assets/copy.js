@@ -2,6 +2,11 @@
 import { element, shadow, toast } from './dom.js';
 import { text } from './strings.js';
 
+// Return the nodes of a sentence whose commands stand between backticks: each has a button that copies it.
+export function withCommands(sentence) {
+  return sentence.split('`').flatMap((part, index) => (index % 2 ? [element('code', { text: part }), ' ', element('longview-copy', { 'data-text': part })] : [part]));
+}
+
 class Copy extends HTMLElement {
   connectedCallback() {
     if (this.shadowRoot) return;

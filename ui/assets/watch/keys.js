@@ -5,7 +5,7 @@ import { text } from '../strings.js';
 const SKIP_S = 5;
 const SHORT_SKIP_S = 1;
 const VOLUME = 0.05;
-const FIELDS = 'input, textarea, select, [contenteditable], [role=tab]';
+const FIELDS = 'input, textarea, select, [contenteditable]';
 
 // Each key with its action and the name of its text in the catalogue.
 export function bindKeys(session, { panels, toggleFullScreen, help }) {
@@ -48,7 +48,8 @@ export function bindKeys(session, { panels, toggleFullScreen, help }) {
   window.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     const target = event.composedPath()[0];
-    if (target.matches?.(FIELDS) || document.querySelector('dialog[open]') || help.open) return;
+    const isTabKey = target.matches?.('[role=tab]') && ['ArrowLeft', 'ArrowRight'].includes(event.key);
+    if (target.matches?.(FIELDS) || isTabKey || document.querySelector('dialog[open]') || help.open) return;
     // A button is pressed with the space bar.
     if (event.key === ' ' && target.matches?.('button, a, summary')) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;

@@ -210,7 +210,7 @@ class Panels extends HTMLElement {
   }
 
   #showBack() {
-    this.back.hidden = this.#now < 0;
+    this.back.hidden = this.#now < 0 || !this.list.isRead || this.list.isInView(this.#now);
   }
 
   #followAgain() {

@@ -23,7 +23,7 @@ export class RowList {
     this.element.setAttribute('role', 'list');
     this.element.setAttribute('aria-label', label);
     this.element.append(this.space);
-    this.element.addEventListener('scroll', () => this.schedule(), { passive: true });
+    this.element.addEventListener('scroll', () => { this.schedule(); scrolled(); }, { passive: true });
     for (const name of ['wheel', 'touchmove', 'pointerdown', 'keydown'])
       this.element.addEventListener(name, (event) => {
         if (name === 'keydown' && !['ArrowUp', 'ArrowDown', 'PageUp', 'PageDown', 'Home', 'End'].includes(event.key)) return;
@@ -151,13 +151,18 @@ export class RowList {
     return this.#rows.get(index) ?? null;
   }
 
+  // Whether all of a row is in view.
+  isInView(index) {
+    const { scrollTop, clientHeight } = this.element;
+    return this.#tops[index] >= scrollTop && this.#tops[index + 1] <= scrollTop + clientHeight;
+  }
+
   // Scroll to a row unless it is in view already.
   show(index) {
-    if (index < 0 || index >= this.#count) return;
-    const { scrollTop, clientHeight } = this.element;
+    if (index < 0 || index >= this.#count || this.isInView(index)) return;
+    const { clientHeight } = this.element;
     const top = this.#tops[index];
     const bottom = this.#tops[index + 1];
-    if (top >= scrollTop && bottom <= scrollTop + clientHeight) return;
     this.element.scrollTop = top - (clientHeight - Math.min(clientHeight, bottom - top)) / 3;
     this.draw();
     // The heights above it were estimates.

@@ -26,11 +26,14 @@ export class Segments {
     return firstAbove(this.starts, seconds);
   }
 
-  // Return the index of the row that began last and still lasts at a time; -1 if there is none.
+  // Return the index of the row that began last and still lasts at a time, the first of several; -1 if there is none.
   at(seconds) {
-    for (let index = this.countBefore(seconds) - 1; index >= 0 && this.latestEnds[index] > seconds; index--)
-      if (this.ends[index] > seconds) return index;
-    return -1;
+    let found = -1;
+    for (let index = this.countBefore(seconds) - 1; index >= 0 && this.latestEnds[index] > seconds; index--) {
+      if (found >= 0 && this.starts[index] < this.starts[found]) break;
+      if (this.ends[index] > seconds) found = index;
+    }
+    return found;
   }
 
   // Return the index of the row at a time, else of the last one before it; -1 before the first.

@@ -1,6 +1,7 @@
 // What is said of a source: whether it was looked for, what was found, and what can be done.
 import { post } from '../api.js';
 import { element, toast } from '../dom.js';
+import { withCommands } from '../copy.js';
 import { duration, percent, plain } from '../format.js';
 import { hasText, text } from '../strings.js';
 import { spanText } from './times.js';
@@ -29,9 +30,11 @@ export function stateView(session, source) {
     parts.push(element('p', { text: text(`watch.state.${key}`, { ...values, left: hasLeft ? duration(state.seconds_left) : '' }) }));
   }
   const note = isExplained ? '' : state.reason || (state.state === 'current' ? track?.note : '');
-  if (note) parts.push(element('p', { text: plain(note) }));
-  if (track?.uncovered.length && state.state !== 'running') parts.push(element('p', { text: text('watch.uncovered', { source: values.source, spans: track.uncovered.map(({ start_s: start, end_s: end }) => spanText({ start, end })).join(', ') }) }));
-  if (!video.sources.length && video.document.sources.every((each) => SETTLED.includes(each.state))) parts.push(element('p', { text: plain(text('watch.nothing')) }));
+  if (note) parts.push(element('p', {}, withCommands(note)));
+  // Captions that could not be made need what this machine lacks.
+  if (source === 'captions' && track?.status === 'declined') parts.push(element('p', {}, withCommands(text('watch.captions.model'))));
+  if (track?.uncovered.length && track.status !== 'declined' && state.state !== 'running') parts.push(element('p', { text: text('watch.uncovered', { source: values.source, spans: track.uncovered.map(({ start_s: start, end_s: end }) => spanText({ start, end })).join(', ') }) }));
+  if (!video.sources.length && video.document.sources.every((each) => SETTLED.includes(each.state))) parts.push(element('p', {}, withCommands(text('watch.nothing'))));
   if (['not_yet', 'failed', 'partial', 'outdated'].includes(state.state) && !video.document.missing)
     parts.push(element('button', { class: 'small', text: text(`watch.state.${state.state}.action`), click: (event) => look(event.target, video, source) }));
   return parts;
