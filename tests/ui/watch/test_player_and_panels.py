@@ -1,108 +1,21 @@
 """The watch page in a browser: timeline, panels, find, selection and keys, in step with the player."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Page, expect
 
-from longview.core.timeline import Segment, Span
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.library import Library
-from longview.video.probing.probe import probe
-from longview.video.synthetic import ShapesEvent, render
 from tests.support.browser import VIDEO, needs_browser
-from tests.support.library_samples import put_file, sample_entry, sample_track, shown, spoken
-from tests.support.page_servers import Server, running_server
+from tests.support.library_samples import put_file, sample_entry, sample_track, spoken
+from tests.support.page_servers import Server
+from tests.support.watch_page import COLUMN, DURATION_S, PHONE, PLACE, SPOKEN, TIME, open_at, pause, seek, wait_for_time
 
 pytestmark = needs_browser
-DURATION_S = 100.0
-SPOKEN = [
-    (number, f"Sentence {number} is about {'lead pipes' if number % 20 == 10 else 'trees and Blüten'}.") for number in range(96)
-]
-"""Start in seconds and text of what is said."""
-PHONE: ViewportSize = {"width": 390, "height": 844}
-MANY = 100_000
-TIME = f"{VIDEO}?.currentTime"
-COLUMN = """([name, x]) => {
-  const root = document.querySelector('longview-watch').shadowRoot;
-  const label = [...root.querySelectorAll('.names span')].find((each) => each.textContent === name);
-  const canvas = root.querySelector('.view canvas');
-  const y = label.offsetTop + label.offsetHeight / 2;
-  const ratio = devicePixelRatio;
-  return [...canvas.getContext('2d').getImageData(Math.round(x * ratio), Math.round(y * ratio), 1, 1).data];
-}"""
-"""Script that returns the colour of the line with a name at a distance from its left side, in pixels."""
-PLACE = "seconds => window.longviewSession.strip.x(seconds)"
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    """A library with a video of shapes in which somebody speaks, and one of ten hours without its file."""
-    folder = tmp_path_factory.mktemp("watch")
-    library = Library(folder / "library")
-    path = render(folder / "talk.mp4", [ShapesEvent(2.0, 90.0, "red", "circle", "stays still")], DURATION_S, fps=5)
-    talk = put_file(library, path, "A talk")
-    library.put(replace(library.video(talk.video_id), facts=talk.facts | {"fps": 5.0}))
-    library.tracks.replace(talk.video_id, sample_track("speech", language="en"), [spoken(at, text) for at, text in SPOKEN])
-    library.tracks.replace(
-        talk.video_id, sample_track("screen_text"), [shown(10.0, 20.0, "First slide"), shown(30, 50, "Second")]
-    )
-    hours = replace(sample_entry("c" * 12, "Ten hours"), duration_s=36_000.0)
-    library.put(hours)
-    track = replace(sample_track("speech", language="en"), span=Span(0, 36_000), done_s=36_000.0)
-    rows = [Segment(Span(0.36 * at, 0.36 * at + 0.3), f"Word number {at}", "speech", "en") for at in range(MANY)]
-    library.tracks.replace(hours.video_id, track, rows)
-    return library
-
-
-@pytest.fixture(scope="module")
-def server(library: Library) -> Iterator[Server]:
-    with running_server(library.folder) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def talk(library: Library) -> VideoEntry:
-    (entry,) = [video for video in library.videos() if video.title == "A talk"]
-    return entry
-
-
-@pytest.fixture
-def page(browser: Browser, server: Server, talk: VideoEntry) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, permissions=["clipboard-read", "clipboard-write"])
-    page = context.new_page()
-    page.set_default_timeout(30_000)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    open_at(page, server, talk, "tab=transcript")
-    page.wait_for_function(f"{VIDEO}?.readyState >= 3")
-    # Gradio has drawn the page to its end: it has the questions that fit.
-    expect(page.get_by_label("Question", exact=True)).not_to_have_attribute("placeholder", "Ask about this video")
-    yield page
-    context.close()
-    assert not errors
-
-
-def open_at(page: Page, server: Server, entry: VideoEntry, parameters: str = "") -> None:
-    begin = "" if "t=" in parameters.replace("at=", "") else "&t=0"
-    page.goto(f"{server.url}/watch?video={entry.video_id}&{parameters}{begin}")
-    page.locator("longview-panels .row").first.wait_for()
-
-
-def wait_for_time(page: Page, seconds: float, *, within_s: float = 0.3) -> None:
-    page.wait_for_function(f"Math.abs({TIME} - {seconds}) < {within_s}")
-
-
-def seek(page: Page, seconds: float) -> None:
-    page.locator(".stage video").evaluate("(video, seconds) => { video.currentTime = seconds; }", seconds)
-
-
-def pause(page: Page) -> None:
-    page.evaluate(f"{VIDEO}.pause()")
 
 
 def test_a_link_opens_at_its_time_and_the_row_that_plays_is_in_view(page: Page, server: Server, talk: VideoEntry) -> None:
@@ -185,92 +98,6 @@ def test_the_timeline_shows_each_event_at_its_time(page: Page) -> None:
     assert page.evaluate(COLUMN, ["Screen text", left + 1])[3] == 255 and page.evaluate(COLUMN, ["Screen text", left - 2])[3] == 0
     page.keyboard.press("0")
     assert page.evaluate("window.longviewSession.strip.part") == {"from": 0, "to": DURATION_S}
-
-
-def test_a_selected_part_is_played_looped_and_copied(page: Page, talk: VideoEntry) -> None:
-    view = page.get_by_label("Timeline")
-    page.wait_for_function(f"Math.abs(window.longviewSession.strip.x({DURATION_S}) - 638) < 20")
-    start_s, end_s = 20.0, 21.5
-    for seconds, act in ((start_s, page.mouse.down), (end_s, page.mouse.up)):
-        view.hover(position={"x": page.evaluate(PLACE, seconds), "y": 30})
-        act()
-    bar = page.get_by_label("Selected part")
-    expect(bar.locator(".span-text")).to_have_text("0:00:20.0 – 0:00:21.5 (1.5 s)")
-    bar.get_by_role("button", name="Play").click()
-    page.wait_for_function(f"{VIDEO}.paused && Math.abs({TIME} - {end_s}) < 0.25")
-    bar.get_by_role("button", name="Loop").click()
-    page.wait_for_function(f"{TIME} > {end_s - 0.6}")
-    page.wait_for_function(f"{TIME} < {start_s + 0.6}")
-    bar.get_by_role("button", name="Loop").click()
-    page.wait_for_function(f"{VIDEO}.paused")
-    copied = {}
-    for name in ("Copy link", "Copy times", "Copy quote"):
-        bar.get_by_role("button", name=name).click()
-        expect(page.get_by_text("Copied:").last).to_be_visible()
-        copied[name] = page.evaluate("navigator.clipboard.readText()")
-    assert copied["Copy times"] == "0:00:20.0 – 0:00:21.5"
-    assert copied["Copy quote"] == "“Sentence 20 is about trees and Blüten.” (A talk, 0:00:20.0 – 0:00:21.5)"
-    page.goto(copied["Copy link"])
-    expect(page.get_by_label("Selected part").locator(".span-text")).to_have_text("0:00:20.0 – 0:00:21.5 (1.5 s)")
-    page.get_by_role("button", name="Ask about it").click()
-    expect(page.get_by_label("Question", exact=True)).to_have_value("What happens from 0:00:20.0 – 0:00:21.5?")
-    page.get_by_role("button", name="Clear the selection").click()
-    expect(page.get_by_label("Selected part")).to_be_hidden()
-
-
-def test_a_selected_part_is_cut_into_a_file_that_has_it(page: Page, server: Server, talk: VideoEntry, tmp_path: Path) -> None:
-    open_at(page, server, talk, "tab=transcript&t=20&end=24")
-    bar = page.get_by_label("Selected part")
-    expect(bar.get_by_label("exact")).to_be_checked()
-    with page.expect_download() as download:
-        bar.get_by_role("button", name="Cut", exact=True).click()
-    path = tmp_path / "cut.mp4"
-    download.value.save_as(path)
-    assert download.value.suggested_filename.startswith("A talk")
-    assert probe(path).duration_s == pytest.approx(4.0, abs=0.21)
-    expect(bar.get_by_role("link", name="Save A talk")).to_be_visible()
-    # The timeline marks what was cut, also after a reload.
-    for _ in range(2):
-        expect(page.locator(".names span", has_text="Cuts")).to_be_visible()
-        inside, outside = (page.evaluate(COLUMN, ["Cuts", page.evaluate(PLACE, at)]) for at in (22, 26))
-        assert inside[3] == 255 and outside[3] == 0
-        page.reload()
-
-
-def test_selected_words_are_a_part_of_the_video(page: Page) -> None:
-    words = page.locator("longview-panels .row", has_text="Sentence 3 is").locator(".word")
-    first, last = words.nth(1).bounding_box(), words.nth(3).bounding_box()
-    assert first and last
-    page.mouse.move(first["x"] + 1, first["y"] + 8)
-    page.mouse.down()
-    page.mouse.move(last["x"] + last["width"] - 1, last["y"] + 8, steps=8)
-    page.mouse.up()
-    expect(page.get_by_label("Selected part").locator(".span-text")).to_have_text("0:00:03.5 – 0:00:05.0 (1.5 s)")
-    page.get_by_role("button", name="Copy quote").click()
-    expect(page.get_by_text("Copied: “3 is about” (A talk, 0:00:03.5 – 0:00:05.0)")).to_be_visible()
-
-
-def test_words_of_several_rows_are_quoted_without_their_times(page: Page) -> None:
-    rows = page.locator("longview-panels .row")
-    first = rows.filter(has_text="Sentence 3 is").locator(".word").nth(1).bounding_box()
-    last = rows.filter(has_text="Sentence 5 is").locator(".word").nth(2).bounding_box()
-    assert first and last
-    page.mouse.move(first["x"] + 1, first["y"] + 8)
-    page.mouse.down()
-    page.mouse.move(last["x"] + last["width"] - 1, last["y"] + 8, steps=5)
-    page.mouse.up()
-    page.get_by_role("button", name="Copy quote").click()
-    copied = page.evaluate("navigator.clipboard.readText()")
-    sentences = "3 is about trees and Blüten. Sentence 4 is about trees and Blüten. Sentence 5 is"
-    assert copied == f"“{sentences}” (A talk, 0:00:03.5 – 0:00:06.5)"
-
-
-def test_a_double_click_on_an_event_of_the_timeline_selects_it(page: Page) -> None:
-    label = page.locator(".names span", has_text="Screen text").bounding_box()
-    view = page.get_by_label("Timeline").bounding_box()
-    assert label and view
-    page.mouse.dblclick(view["x"] + page.evaluate(PLACE, 40.0), label["y"] + label["height"] / 2)
-    expect(page.get_by_label("Selected part")).to_contain_text("0:00:30.0 – 0:00:50.0")
 
 
 def test_each_key_does_what_the_list_says(page: Page) -> None:
@@ -404,16 +231,6 @@ def test_segments_of_any_form_are_found_by_time(page: Page) -> None:
     assert found == ["short", "hours", "inner", "long", "hours", None, "same", 7, None]
 
 
-def test_a_question_can_be_asked_of_all_videos(page: Page) -> None:
-    page.get_by_label("Question", exact=True).fill("When is lead pipes mentioned?")
-    page.get_by_role("link", name="Ask all videos").click()
-    expect(page.get_by_label("Ask the whole library")).to_have_value("When is lead pipes mentioned?")
-    expect(page.get_by_text("Sentence 10 is about lead pipes").first).to_be_visible()
-    page.wait_for_url("**/search?*answer=*")
-    page.reload()
-    expect(page.get_by_text("Sentence 10 is about lead pipes").first).to_be_visible()
-
-
 def test_a_phone_keeps_the_player_in_view_beside_the_chat(page: Page, server: Server, talk: VideoEntry) -> None:
     page.set_viewport_size(PHONE)
     open_at(page, server, talk, "tab=transcript")
@@ -444,28 +261,3 @@ def test_a_removed_file_keeps_its_words_and_pictures_of_sound_are_left_out(
     expect(page.get_by_text("The file is no longer at")).to_be_visible()
     expect(page.locator("longview-panels .row")).to_contain_text("a red circle")
     library.remove(entry.video_id)
-
-
-def test_subtitle_files_are_added_and_removed(page: Page, tmp_path: Path) -> None:
-    path = tmp_path / "talk.en.srt"
-    path.write_text("1\n00:00:10,000 --> 00:00:12,000\nA line of the file.\n")
-    menu, rows = page.get_by_label("Exports, versions, subtitle files"), page.locator("longview-panels .row")
-    menu.click()
-    page.get_by_label("shifted by seconds").fill("4.5")
-    with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Add subtitles").click()
-    chooser.value.set_files(path)
-    page.get_by_label("Source", exact=True).select_option("subtitles")
-    expect(rows).to_have_count(1)
-    rows.get_by_role("button", name="0:14.5").click()
-    wait_for_time(page, 14.5, within_s=2)
-    pause(page)
-    menu.click()
-    page.on("dialog", lambda dialog: dialog.accept())
-    page.get_by_label("Remove the subtitles of talk.en.srt").click()
-    expect(page.get_by_label("Remove the subtitles of talk.en.srt")).to_have_count(0)
-    expect(page.locator("longview-panels .row", has_text="A line of the file")).to_have_count(0)
-    expect(page.get_by_text("Subtitles: no subtitles.")).to_be_visible()
-    # A file that is none is refused in words.
-    page.get_by_label("Add subtitles").last.set_input_files({"name": "a.srt", "mimeType": "text/plain", "buffer": b"\0\xff" * 99})
-    expect(page.locator("longview-toasts .toast", has_text="a.srt")).to_be_visible()
