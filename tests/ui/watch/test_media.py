@@ -120,6 +120,7 @@ def test_a_row_shows_the_picture_of_its_time(app: Longview, server: Server, page
             page.wait_for_function(f"({PIXEL})() === '{colour}'")
         time_s = page.evaluate("window.longviewSession.player.time")
         assert COLOURS[colour][0] - 0.05 <= time_s < COLOURS[colour][1]
+    expect(page.get_by_role("button", name="Next frame")).to_be_visible(visible=name != "sound.m4a")
     # The timeline ends where the file ends, and its sound is as long.
     width, end = page.evaluate("[window.longviewSession.strip.x(6), window.longviewSession.strip.view.clientWidth]")
     assert end == pytest.approx(width, rel=0.05)

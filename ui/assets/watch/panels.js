@@ -43,7 +43,7 @@ class Panels extends HTMLElement {
     video.addEventListener('track', () => this.#update());
     video.addEventListener('chapters', () => this.#update());
     player.addEventListener('time', (event) => this.#follow(event.detail));
-    this.session.addEventListener('tab', (event) => this.#open(event.detail));
+    this.session.addEventListener('tab', ({ detail: { name, source } }) => { this.#wantedSource = source; this.#open(name); });
     this.session.addEventListener('find', () => { this.#openFindable(); this.find.focus(); this.find.select(); });
     window.addEventListener('popstate', () => this.#readAddress());
     this.#readAddress();
@@ -60,6 +60,8 @@ class Panels extends HTMLElement {
   }
 
   #wanted = '';
+  // The source to show as soon as it has rows.
+  #wantedSource = '';
 
   #build(root) {
     this.tabs = element('div', { class: 'tabs', role: 'tablist', 'aria-label': text('watch.panels') });
@@ -107,6 +109,10 @@ class Panels extends HTMLElement {
     this.panel.hidden = isChat;
     if (isChat) return;
     const sources = this.#tab === 'chapters' ? [] : this.#sourcesOf(this.#tab);
+    if (sources.includes(this.#wantedSource) && video.track(this.#wantedSource)?.segments) {
+      this.#source = this.#wantedSource;
+      this.#wantedSource = '';
+    }
     if (!sources.includes(this.#source)) this.#source = sources.find((source) => video.track(source)?.segments) ?? sources[0] ?? '';
     this.choice.hidden = sources.length < 2;
     this.choice.replaceChildren(...sources.map((source) => element('option', { value: source, text: sourceName(source), selected: source === this.#source })));

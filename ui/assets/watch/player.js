@@ -232,23 +232,29 @@ export class Controls {
     const button = (name, label, click, attributes = {}) => element('button', { 'aria-label': text(label), title: text(label), click, ...attributes }, icon(name));
     this.button = button('play', 'watch.play', () => player.toggle(), { class: 'play' });
     this.clock = element('output', { class: 'clock' });
-    const back = button('frameBack', 'watch.frame.back', () => player.step(-1), { class: 'frame' });
-    const forward = button('frameForward', 'watch.frame.forward', () => player.step(1), { class: 'frame' });
+    this.frames = [
+      button('frameBack', 'watch.frame.back', () => player.step(-1), { class: 'frame' }),
+      button('frameForward', 'watch.frame.forward', () => player.step(1), { class: 'frame' }),
+    ];
     this.speed = element('select', { 'aria-label': text('watch.speed'), change: () => player.setSpeed(Number(this.speed.value)) },
       SPEEDS.map((value) => element('option', { value, text: `${value}×`, selected: value === 1 })));
     this.volume = element('input', { type: 'range', min: '0', max: '1', step: '0.05', value: '1', 'aria-label': text('watch.volume'), input: () => { player.media.volume = Number(this.volume.value); player.media.muted = false; } });
     this.lines = element('select', { 'aria-label': text('watch.lines'), change: () => chooseLines(this.lines.value) });
     this.sources = sources;
-    const pip = button('inPicture', 'watch.pip', () => player.togglePictureInPicture().catch(() => {}), { hidden: !document.pictureInPictureEnabled });
+    this.pip = button('inPicture', 'watch.pip', () => player.togglePictureInPicture().catch(() => {}));
     const full = button('full', 'watch.full', toggleFullScreen, { class: 'full' });
     this.element = element('div', { class: 'controls', role: 'toolbar', 'aria-label': text('watch.controls') },
-      this.button, back, forward, this.clock, icon('volume'), this.volume, this.speed, this.lines, pip, full);
+      this.button, ...this.frames, this.clock, icon('volume'), this.volume, this.speed, this.lines, this.pip, full);
     for (const name of ['play', 'pause', 'time', 'ready']) player.addEventListener(name, () => this.update());
     this.update();
   }
 
   update() {
     const { player } = this;
+    // What has sound only has no frames.
+    const hasFrames = player.state?.has_pictures !== false;
+    for (const button of this.frames) button.hidden = !hasFrames;
+    this.pip.hidden = !hasFrames || !document.pictureInPictureEnabled;
     const isPlaying = player.isPlaying;
     if (isPlaying !== this.wasPlaying) {
       this.wasPlaying = isPlaying;

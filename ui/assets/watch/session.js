@@ -44,9 +44,9 @@ class Session extends EventTarget {
     this.dispatchEvent(new Event('evidence'));
   }
 
-  // Show one of the panels by its name.
-  openTab(name) {
-    this.dispatchEvent(new CustomEvent('tab', { detail: name }));
+  // Show one of the panels by its name, and one of its sources.
+  openTab(name, source = '') {
+    this.dispatchEvent(new CustomEvent('tab', { detail: { name, source } }));
   }
 
   // Return what was said, shown or written at a time, of the first source that has something.

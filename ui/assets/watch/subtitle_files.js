@@ -43,7 +43,7 @@ export class SubtitleFiles {
       const left = added.unmatched_share ? text('watch.subtitles.unmatched', { percent: `${Math.round(added.unmatched_share * 100)} %` }) : '';
       toast([text('watch.subtitles.added', { count: added.segments.toLocaleString(), name: file.name }), left, ...added.problems].filter(Boolean).join(' '));
       this.offset.value = '0';
-      this.session.openTab('transcript');
+      this.session.openTab('transcript', 'subtitles');
       await this.update();
     } catch (error) {
       toast(error.message);
