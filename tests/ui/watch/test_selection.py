@@ -122,6 +122,8 @@ def test_subtitle_files_are_added_and_removed(page: Page, tmp_path: Path) -> Non
     # What was added is shown at once.
     expect(rows).to_have_count(1)
     expect(page.get_by_label("Source", exact=True)).to_have_value("subtitles")
+    page.reload()
+    expect(rows.first).to_contain_text("A line of the file")
     rows.get_by_role("button", name="0:14.5").click()
     wait_for_time(page, 14.5, within_s=2)
     pause(page)

@@ -93,8 +93,14 @@ class Panels extends HTMLElement {
 
   #sourcesOf(tab) {
     const { video } = this.session;
-    const names = tab === 'transcript' ? WORDS : [tab];
+    const names = tab === 'transcript' ? this.#words() : [tab];
     return names.filter((source) => video.state(source) || video.track(source));
+  }
+
+  // Subtitles in the spoken language were written or corrected by a person.
+  #words() {
+    const [speech, subtitles] = WORDS.map((source) => this.session.video.track(source));
+    return subtitles?.segments && subtitles.languages.includes(speech?.languages[0]) ? WORDS.toReversed() : WORDS;
   }
 
   #update() {
