@@ -100,6 +100,68 @@ def test_the_timeline_shows_each_event_at_its_time(page: Page) -> None:
     assert page.evaluate("window.longviewSession.strip.part") == {"from": 0, "to": DURATION_S}
 
 
+def test_the_timeline_is_zoomed_by_wheel_moved_by_its_overview_and_shows_pictures(page: Page) -> None:
+    view, part = page.get_by_label("Timeline"), "window.longviewSession.strip.part"
+    box = view.bounding_box()
+    assert box
+    place = page.evaluate(PLACE, 30.0)
+    line = page.locator(".names span", has_text="Screen text").bounding_box()
+    assert line
+    page.mouse.move(box["x"] + place + 2, line["y"] + 5)
+    # What was found at that time, and how it looks there.
+    expect(page.locator(".tip b")).to_have_text("0:00:30.3")
+    expect(page.locator(".tip p")).to_have_text("Second")
+    # The picture is there as soon as its image has been made.
+    while not (picture := page.locator(".tip .picture")).is_visible():
+        page.mouse.move(box["x"] + place + 2, line["y"] + 6)
+        page.mouse.move(box["x"] + place + 2, line["y"] + 5)
+        page.wait_for_timeout(100)
+    assert "/sprite.jpg" in picture.evaluate("picture => picture.style.backgroundImage")
+    pointed_s = 30 + 2 / (page.evaluate(PLACE, 31.0) - place)
+    for _ in range(8):
+        page.mouse.wheel(0, -100)
+    page.wait_for_function(f"{part}.to - {part}.from < 20")
+    # The time under the pointer keeps its place.
+    assert page.evaluate(PLACE, pointed_s) == pytest.approx(place + 2, abs=1)
+    overview = page.locator("canvas.overview").bounding_box()
+    assert overview
+    page.mouse.move(overview["x"] + 0.3 * overview["width"], overview["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(overview["x"] + 0.8 * overview["width"], overview["y"] + 8, steps=4)
+    page.mouse.up()
+    shown = page.evaluate(part)
+    assert (shown["from"] + shown["to"]) / 2 == pytest.approx(80, abs=0.5)
+
+
+def test_full_screen_has_the_timeline(page: Page) -> None:
+    page.keyboard.press("f")
+    page.wait_for_function("document.fullscreenElement")
+    expect(page.get_by_label("Timeline")).to_be_in_viewport(ratio=1)
+    page.keyboard.press("f")
+    page.wait_for_function("!document.fullscreenElement")
+
+
+def test_what_was_not_looked_for_not_found_and_what_failed_are_told_apart(
+    page: Page, server: Server, library: Library, talk: VideoEntry
+) -> None:
+    entry = replace(sample_entry("b" * 12, "States"), path=talk.path, facts=talk.facts | {"has_audio": True})
+    library.put(entry)
+    library.tracks.replace(entry.video_id, replace(sample_track("captions", "failed"), note="The model ended."), ())
+    library.tracks.replace(entry.video_id, sample_track("screen_text"), ())
+    page.goto(f"{server.url}/watch?video={entry.video_id}")
+    state = page.locator("longview-panels .source-state")
+    for tab, said, action in (
+        ("Captions", "Captions failed. The model ended.", "Try again"),
+        ("Screen text", "Screen text: no text on screen.", ""),
+        ("Transcript", "Speech: not looked for yet.", "Look for it"),
+    ):
+        page.get_by_role("tab", name=tab).click()
+        for sentence in said.split(" The "):
+            expect(state).to_contain_text(sentence)
+        expect(state.get_by_role("button")).to_have_text([action] if action else [])
+    library.remove(entry.video_id)
+
+
 def test_each_key_does_what_the_list_says(page: Page) -> None:
     video = page.locator(".stage video")
     page.keyboard.press("?")

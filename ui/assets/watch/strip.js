@@ -77,7 +77,7 @@ export class Strip extends EventTarget {
         this.dispatchEvent(new CustomEvent('select', { detail: this.#selection }));
       }
     }
-    if (event.pointerType !== 'touch') this.#showTip(x);
+    if (event.pointerType !== 'touch') this.#showTip(x, this.#lineAt(event));
   }
 
   #released(event) {
@@ -88,10 +88,14 @@ export class Strip extends EventTarget {
 
   // Select the event under the pointer.
   #selectEvent(event) {
-    const y = event.clientY - this.view.getBoundingClientRect().top;
-    const line = this.#rows().rows.find(({ top, height }) => y >= top && y < top + height);
+    const line = this.#lineAt(event);
     const row = line?.segments?.rows[line.segments.at(this.#scale.time(this.#xOf(event)))];
     if (row && row.end_s > row.start_s) this.dispatchEvent(new CustomEvent('select', { detail: { start: row.start_s, end: row.end_s } }));
+  }
+
+  #lineAt(event) {
+    const y = event.clientY - this.view.getBoundingClientRect().top;
+    return this.#rows().rows.find(({ top, height }) => y >= top && y < top + height);
   }
 
   #xOf(event) {
@@ -288,11 +292,11 @@ export class Strip extends EventTarget {
     this.span.style.width = `${Math.max(2, right - left)}px`;
   }
 
-  #showTip(x) {
+  #showTip(x, pointed) {
     const time = this.#scale.time(x);
     this.tip.hidden = false;
     this.tipTime.textContent = clockTime(time);
-    const line = this.#lines.find(({ segments }) => segments.at(time) >= 0);
+    const line = [pointed, ...this.#lines].find((each) => each?.segments && each.segments.at(time) >= 0);
     this.tipText.textContent = line ? line.segments.rows[line.segments.at(time)].text.slice(0, 160) : '';
     this.picture.hidden = !this.#sprite;
     if (this.#sprite) {
