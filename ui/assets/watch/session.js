@@ -60,7 +60,9 @@ async function makeSession() {
     if (!id) return null;
   }
   const start = Number(parameters.get('t'));
-  return new Session(new Video(id), Number.isFinite(start) && start > 0 ? start : 0);
+  const video = new Video(id);
+  video.readAhead().catch(() => {});
+  return new Session(video, Number.isFinite(start) && start > 0 ? start : 0);
 }
 
 let made = null;
@@ -70,3 +72,6 @@ export function session() {
   made ??= makeSession();
   return made;
 }
+
+// What the page shows is read while Gradio builds the elements that show it, which get an error of it.
+session().catch(() => {});

@@ -16,6 +16,7 @@ export class Video extends EventTarget {
   #shownVersions = new Map();
   #generations = new Map();
   #reading = null;
+  #ahead = new Map();
   #timer = null;
   #readMs = -Infinity;
   // Whether something of the video was written since the last reading, which its document may not show.
@@ -35,6 +36,29 @@ export class Video extends EventTarget {
     listen('jobs', ({ jobs }) => { if (jobs.some((job) => job.video_id === id)) this.refresh(); });
     listen('reset', () => { this.#isStale = true; this.refresh(); });
     listen('connection', (isThere) => { if (isThere) this.refresh(); });
+  }
+
+  // Begin to read what is shown first, while the page is still being built.
+  async readAhead() {
+    const begin = (path) => {
+      const reply = get(path);
+      // Who reads it gets the error.
+      reply.catch(() => {});
+      this.#ahead.set(path, reply);
+      return reply;
+    };
+    const { tracks } = await begin(this.#path());
+    for (const { source, segments } of tracks) if (segments) begin(this.#pagePath(source, 0, FIRST_PAGE));
+  }
+
+  #get(path) {
+    const reply = this.#ahead.get(path) ?? get(path);
+    this.#ahead.delete(path);
+    return reply;
+  }
+
+  #path() {
+    return `/v1/videos/${encodeURIComponent(this.id)}`;
   }
 
   get duration() {
@@ -81,7 +105,7 @@ export class Video extends EventTarget {
   async #read() {
     let document;
     try {
-      document = await get(`/v1/videos/${encodeURIComponent(this.id)}`);
+      document = await this.#get(this.#path());
     } catch (error) {
       if (![404, 410].includes(error.status)) throw error;
       this.isGone = true;
@@ -116,7 +140,7 @@ export class Video extends EventTarget {
     let rows = known.slice(0, -1);
     let offset = rows.length;
     do {
-      const page = await this.#page(source, offset, rows.length ? PAGE : FIRST_PAGE);
+      const page = await this.#get(this.#pagePath(source, offset, rows.length ? PAGE : FIRST_PAGE));
       if (this.#generations.get(source) !== generation) return;
       if (offset && offset === known.length - 1 && page.segments[0]?.start_s !== known.at(-1).start_s) {
         rows = [];
@@ -131,8 +155,8 @@ export class Video extends EventTarget {
     } while (offset !== null);
   }
 
-  #page(source, offset, limit) {
-    return get(address(`/v1/videos/${this.id}/segments`, { source, offset: offset || '', limit, version: this.shownVersion(source) }));
+  #pagePath(source, offset, limit) {
+    return address(`${this.#path()}/segments`, { source, offset: offset || '', limit, version: this.shownVersion(source) });
   }
 
   #set(source, track) {
