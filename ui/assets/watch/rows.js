@@ -23,7 +23,11 @@ export class RowList {
     this.element.setAttribute('role', 'list');
     this.element.setAttribute('aria-label', label);
     this.element.append(this.space);
-    this.element.addEventListener('scroll', () => this.schedule(), { passive: true });
+    this.element.addEventListener('scroll', () => {
+      // Scrolling by the bar of a list in a shadow root is not seen outside of it, where frames are held back; see idle_frames.js.
+      window.dispatchEvent(new Event('longview-active'));
+      this.schedule();
+    }, { passive: true });
     for (const name of ['wheel', 'touchmove', 'pointerdown', 'keydown'])
       this.element.addEventListener(name, (event) => {
         if (name === 'keydown' && !['ArrowUp', 'ArrowDown', 'PageUp', 'PageDown', 'Home', 'End'].includes(event.key)) return;
