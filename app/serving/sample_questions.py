@@ -22,7 +22,7 @@ def video_examples(app: Longview, entry: VideoEntry) -> "Examples":
     from longview.app.qa.example_questions import examples_of
 
     def first_segments(source: str, limit: int) -> Sequence[Segment]:
-        page = app.segment_page(entry, SegmentQuery(source), offset=0, limit=limit)
+        page = app.segment_page(entry, SegmentQuery(source, has_words=False), offset=0, limit=limit)
         return [item.segment for item in page.segments]
 
     return examples_of(entry.duration_s, first_segments)

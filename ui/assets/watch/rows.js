@@ -145,9 +145,14 @@ export class RowList {
     }
   }
 
-  // Fill the rows in the document again.
-  refill() {
-    for (const [index, row] of this.#rows) this.fill(row, index);
+  // The indices of the rows in the document.
+  get indices() {
+    return [...this.#rows.keys()];
+  }
+
+  // Fill rows in the document again: all of them, or those for whose index a function returns true.
+  refill(needsIt = () => true) {
+    for (const [index, row] of this.#rows) if (needsIt(index)) this.fill(row, index);
     this.schedule();
   }
 

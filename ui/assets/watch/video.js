@@ -6,11 +6,13 @@ import { Segments } from './segments.js';
 // Number of rows of the first page of a track, which is shown at once, and of those that follow.
 const FIRST_PAGE = 500;
 const PAGE = 5000;
+// Number of rows whose words are read at once.
+const WORDS_PAGE = 100;
 // Time between two readings of what changes often.
 const PERIOD_MS = 1000;
 const NO_SEGMENTS = new Segments();
 
-// Emits `video` (its document), `track` (detail: the source), `chapters`, `gone` (detail: whether it can be brought back, and a sentence), and `failed` (detail: a sentence).
+// Emits `video` (its document), `track` and `words` (detail: the source), `chapters`, `gone` (detail: whether it can be brought back, and a sentence), and `failed` (detail: a sentence).
 export class Video extends EventTarget {
   #tracks = new Map();
   #shownVersions = new Map();
@@ -156,7 +158,27 @@ export class Video extends EventTarget {
   }
 
   #pagePath(source, offset, limit) {
-    return address(`${this.#path()}/segments`, { source, offset: offset || '', limit, version: this.shownVersion(source) });
+    return address(`${this.#path()}/segments`, { source, offset: offset || '', limit, version: this.shownVersion(source), words: '0' });
+  }
+
+  // Read the times of the words of some rows, which pages of rows come without: ten hours have a hundred thousand words. Emits `words`.
+  readWords(source, indices) {
+    const { rows } = this.segments(source);
+    const missing = indices.filter((index) => rows[index] && !rows[index].hasAskedWords);
+    for (const number of new Set(missing.map((index) => Math.floor(index / WORDS_PAGE)))) this.#readWordsPage(source, rows, number * WORDS_PAGE);
+  }
+
+  async #readWordsPage(source, rows, offset) {
+    const part = rows.slice(offset, offset + WORDS_PAGE);
+    for (const row of part) row.hasAskedWords = true;
+    try {
+      const { segments } = await get(address(`${this.#path()}/segments`, { source, offset: offset || '', limit: WORDS_PAGE, version: this.shownVersion(source) }));
+      // The track may have been written again since its rows were read.
+      part.forEach((row, index) => { if (segments[index]?.start_s === row.start_s && segments[index].text === row.text) row.words = segments[index].words; });
+      this.dispatchEvent(new CustomEvent('words', { detail: source }));
+    } catch {
+      for (const row of part) row.hasAskedWords = false;
+    }
   }
 
   #set(source, track) {
