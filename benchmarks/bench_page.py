@@ -13,9 +13,7 @@ import argparse
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
@@ -24,21 +22,19 @@ from pathlib import Path
 import numpy as np
 import psutil
 from PIL import Image
-from playwright.sync_api import Browser, Error, Page, Request, Response, sync_playwright
+from playwright.sync_api import Browser, Response
 
 from benchmarks.check_report import line
+from benchmarks.page.driving import load_and_date, note_transfers, opened, p95, running_browser, transfer_cells
 from longview.app.files.posters import SHARES
 from longview.core.atomic import create_folder
 from longview.indexing.library_files import THUMBNAILS
 from longview.indexing.sqlite.library import Library
 from longview.video.synthetic import background, draw, render
 from longview.video.synthetic import sample_events as sample_shapes
-from tests.support.browser import CHROMIUM, CHROMIUM_ARGUMENTS
 from tests.support.library_samples import put_file
 from tests.support.page_servers import Server, running_server
 
-WIDTH_PX, HEIGHT_PX = 1280, 800
-"""Size of the visible part of the page, in pixels."""
 ROUNDS = 5
 """Number of times that the page is opened; the median counts."""
 SCROLL_FRAMES, MAX_SCROLL_PX = 300, 480
@@ -149,23 +145,12 @@ def _poster(number: int) -> bytes:
     return buffer.getvalue()
 
 
-@contextmanager
-def opened(browser: Browser) -> Iterator[Page]:
-    """Open a page of its own profile."""
-    page = browser.new_page(viewport={"width": WIDTH_PX, "height": HEIGHT_PX})
-    try:
-        yield page
-    finally:
-        page.close()
-
-
 def measure(browser: Browser, server: Server, count: int, idle_s: float) -> tuple[list[str], str]:
     """Return the cells of a row that come before that of `about:blank`, and the one behind it."""
     usable_s, sizes = [], []
     for _ in range(ROUNDS):
         with opened(browser) as page:
-            transferred: list[int] = []
-            page.on("requestfinished", partial(_note_size, transferred))
+            transferred = note_transfers(page)
             page.add_init_script(WATCH_FOR_CARDS)
             page.goto(server.url)
             page.wait_for_function("window.usableMs !== null")
@@ -190,14 +175,12 @@ def measure(browser: Browser, server: Server, count: int, idle_s: float) -> tupl
         page.set_content(f"<!DOCTYPE html><body style='margin:0;height:{height}px'>")
         floor = page.evaluate(SCROLL, SCROLL_ARGUMENTS)
     memory = psutil.Process(server.process.pid).memory_info().rss
-    requests, size = (int(statistics.median(values)) for values in zip(*sizes, strict=True))
     cells = [
         f"{count:,}",
         f"{statistics.median(usable_s):.2f}",
-        f"{requests}",
-        f"{size / 1000:.0f}",
-        f"{_p95(scroll['times']):.1f}",
-        f"{_p95(floor['times']):.1f}",
+        *transfer_cells(sizes),
+        f"{p95(scroll['times']):.1f}",
+        f"{p95(floor['times']):.1f}",
         f"{scroll['blank']:,} of {len(scroll['times']):,}",
         f"{idle_cpu_s:.2f}",
     ]
@@ -215,19 +198,6 @@ def measure_blank(browser: Browser, idle_s: float) -> str:
 def _note_poster(addresses: set[str], response: Response) -> None:
     if response.ok and response.url.endswith("/poster.jpg"):
         addresses.add(response.url)
-
-
-def _note_size(sizes: list[int], request: Request) -> None:
-    try:
-        size = request.sizes()
-    except Error:
-        # A response that the browser has dropped has none.
-        return
-    sizes.append(size["responseBodySize"] + size["responseHeadersSize"])
-
-
-def _p95(values: list[float]) -> float:
-    return sorted(values)[int(0.95 * len(values))]
 
 
 def _cpu_s_while(wait: Callable[[], None], server: Server | None) -> float:
@@ -258,20 +228,15 @@ def main() -> None:
     parser.add_argument("--videos", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--idle-s", type=float, default=60.0)
     options = parser.parse_args()
-    if CHROMIUM is None:
-        sys.exit("There is no Chromium; install one (on Debian and Ubuntu: apt install chromium).")
-    load = " ".join(f"{value:.1f}" for value in psutil.getloadavg())
-    print(f"load {load} at the start, {time.strftime('%Y-%m-%d')}\n")
-    print(line(COLUMNS))
-    print(line(["---"] * len(COLUMNS)))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+    with running_browser() as browser:
+        print(f"{load_and_date()}\n")
+        print(line(COLUMNS))
+        print(line(["---"] * len(COLUMNS)))
         for count in options.videos:
             with tempfile.TemporaryDirectory() as name:
                 with running_server(fill(Path(name), count)) as server:
                     cells, memory = measure(browser, server, count, options.idle_s)
                 print(line([*cells, measure_blank(browser, options.idle_s), memory]), flush=True)
-        browser.close()
 
 
 if __name__ == "__main__":

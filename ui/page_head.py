@@ -1,10 +1,11 @@
 """The head of Gradio's pages: what browsers must load before Gradio, which adds its own option `head` only at the end."""
 
-from pathlib import Path
+import hashlib
+from functools import cache
+from pathlib import Path, PurePath
 
-from starlette.datastructures import MutableHeaders
-from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from longview.app.ingest.subtitle_import import FILE_SUFFIXES
@@ -15,43 +16,80 @@ from longview.video.probing.guard import MEDIA_SUFFIXES
 ASSETS = Path(__file__).parent / "assets"
 ASSETS_ROUTE = "/page"
 """Path of the scripts and styles of the page's own components."""
+MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
+MAX_AGE_S = 365 * 24 * 3600
+"""Time for which a browser keeps a script or style of a version, in seconds."""
 FIRST_SCRIPT = "idle_frames.js"
 """The script that runs before all others."""
 HEAD = b"<head>"
-
-
 WATCH = "watch"
 """The folder of the scripts of the page of that name, which the others do not load."""
 
 
+@cache
+def asset_contents() -> dict[str, bytes]:
+    """Return the scripts and styles by their paths in `ASSETS`."""
+    return {
+        path.relative_to(ASSETS).as_posix(): path.read_bytes()
+        for path in sorted(ASSETS.rglob("*.*"))
+        if path.suffix in MEDIA_TYPES
+    }
+
+
+@cache
+def assets_version() -> str:
+    """Return what changes with any script or style, and is part of their addresses."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, content in asset_contents().items():
+        digest.update(f"{name} {len(content)} ".encode() + content)
+    return digest.hexdigest()
+
+
 def page_head(path: str) -> str:
     """Return the elements that the browser gets first on the page with a path."""
-    modules = sorted(script.name for script in ASSETS.glob("*.js") if script.name != FIRST_SCRIPT)
-    styles = ["components.css"]
-    if path == f"/{WATCH}":
-        modules += sorted(f"{WATCH}/{script.name}" for script in (ASSETS / WATCH).glob("*.js"))
-        styles.append(f"{WATCH}/watch.css")
+    is_watch = path == f"/{WATCH}"
+    names = [name for name in asset_contents() if is_watch or not name.startswith(f"{WATCH}/")]
+    modules = [name for name in names if name.endswith(".js") and name != FIRST_SCRIPT]
+    styles = ["components.css", *([f"{WATCH}/watch.css"] if is_watch else [])]
+    address = f"{ASSETS_ROUTE}/{assets_version()}"
     return "".join(
         (
-            f'<script src="{ASSETS_ROUTE}/{FIRST_SCRIPT}"></script>',
+            f'<script src="{address}/{FIRST_SCRIPT}"></script>',
             f'<meta name="longview-suffixes" content="{" ".join(MEDIA_SUFFIXES)}">',
             f'<meta name="longview-formats" content="{" ".join(FORMATS)}">',
             f'<meta name="longview-subtitles" content="{",".join(FILE_SUFFIXES)}">',
-            *(f'<link rel="modulepreload" href="{ASSETS_ROUTE}/{name}">' for name in modules),
-            *(f'<link rel="preload" as="style" href="{ASSETS_ROUTE}/{name}">' for name in styles),
-            f'<script type="module" src="{ASSETS_ROUTE}/main.js"></script>',
+            *(f'<link rel="modulepreload" href="{address}/{name}">' for name in modules),
+            *(f'<link rel="preload" as="style" href="{address}/{name}">' for name in styles),
+            f'<script type="module" src="{address}/main.js"></script>',
         )
     )
 
 
-class Assets(StaticFiles):
-    """Scripts and styles, about which browsers ask each time: a new version must not meet modules of an old one."""
+class Assets:
+    """Scripts and styles, which are read once: a page asks for fifty of them, and would wait for the disk fifty times.
 
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        """See `StaticFiles`."""
-        response = await super().get_response(path, scope)
-        response.headers["Cache-Control"] = "no-cache"
-        return response
+    Browsers keep what has the version in its address, and ask about the rest each time: a new version must not meet modules of an
+    old one.
+    """
+
+    def __init__(self) -> None:
+        self._contents = asset_contents()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send a file, or 304 if the browser has it, or 404."""
+        path = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/")
+        name = path.removeprefix(f"{assets_version()}/")
+        content = self._contents.get(name)
+        if content is None or scope["method"] not in ("GET", "HEAD"):
+            await PlainTextResponse("There is nothing at this address.", 404)(scope, receive, send)
+            return
+        etag = f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
+        headers = {"ETag": etag, "Cache-Control": "no-cache" if name == path else f"max-age={MAX_AGE_S}, immutable"}
+        if etag in Headers(scope=scope).get("if-none-match", ""):
+            response = Response(status_code=304, headers=headers)
+        else:
+            response = Response(content, headers=headers, media_type=MEDIA_TYPES[PurePath(name).suffix])
+        await response(scope, receive, send)
 
 
 class PageHead:

@@ -133,7 +133,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
     )
     for router in routers:
         web.include_router(router)
-    web.mount(ASSETS_ROUTE, Assets(directory=ASSETS))
+    web.mount(ASSETS_ROUTE, Assets())
 
     own_routes = [*web.routes, *(route for router in routers for route in router.routes)]
     own_paths = [route.path_regex for route in own_routes if isinstance(route, Route | Mount)]

@@ -9,9 +9,9 @@ import gradio as gr
 from fastapi.concurrency import run_in_threadpool
 
 from longview.app.errors import EXPECTED_ERRORS
-from longview.app.qa.example_questions import examples_for
 from longview.app.service import Longview
 from longview.app.serving.sample import newest_video
+from longview.app.serving.sample_questions import video_examples
 from longview.app.serving.workers import Workers
 from longview.app.text.counts import count_text
 from longview.indexing.errors import LibraryUnusable, NothingCleared
@@ -294,8 +294,7 @@ def video_view(app: Longview, workers: Workers, entry: VideoEntry | None) -> lis
 
 def _parts_view(app: Longview, workers: Workers, entry: VideoEntry) -> list[Any]:
     """Render what changes with the tracks of a video: the offer to caption it again, and questions that fit."""
-    segments = {track.source: app.segments(entry, track.source) for track in entry.tracks}
-    return [*_offer_updates(app, workers, entry), *_example_updates(examples_for(entry.duration_s, segments).questions)]
+    return [*_offer_updates(app, workers, entry), *_example_updates(video_examples(app, entry).questions)]
 
 
 def _offer_updates(app: Longview, workers: Workers, entry: VideoEntry) -> list[Any]:

@@ -1,7 +1,7 @@
 """Example questions: what can be asked about one video, from its tracks, so that every example has an answer."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from longview.core.sources import traits_of, transcript_sources
@@ -30,6 +30,17 @@ class Examples:
     questions: tuple[str, ...] = ()
     search: str = ""
     """A query that finds the video; empty if there is none."""
+
+
+def examples_of(duration_s: float, first_segments: Callable[[str, int], Sequence[Segment]]) -> Examples:
+    """Return the same as `examples_for` about a video of which only those segments are read that tell it.
+
+    `first_segments`: returns the first segments of a source in order of time, at most a number of them.
+    """
+    for source, limit in (("captions", 1), *((name, MAX_SEGMENTS) for name in transcript_sources())):
+        if segments := first_segments(source, limit):
+            return examples_for(duration_s, {source: segments})
+    return Examples()
 
 
 def examples_for(duration_s: float, segments: Mapping[str, Sequence[Segment]]) -> Examples:

@@ -133,6 +133,8 @@ class SegmentQuery:
     """The part of the video that the segments overlap; None: all of it."""
     version: TrackVersion | None = None
     """The track that is read in place of the current ones. Its source takes the place of `source`."""
+    has_words: bool = True
+    """Whether the segments are read with the times of their words, which are most of the data of a long video."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ export function element(name, attributes = {}, ...children) {
 // Open a shadow root with the styles of all own components, and with those of a further file: those of Gradio stay outside of it.
 export function shadow(host, ...styles) {
   const root = host.shadowRoot ?? host.attachShadow({ mode: 'open' });
-  root.replaceChildren(...['components.css', ...styles].map((name) => element('link', { rel: 'stylesheet', href: `/page/${name}` })));
+  root.replaceChildren(...['components.css', ...styles].map((name) => element('link', { rel: 'stylesheet', href: new URL(name, import.meta.url).href })));
   return root;
 }
 

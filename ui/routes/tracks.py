@@ -31,6 +31,8 @@ class SegmentParameters(RequestBody):
     """The part of the video that the segments overlap, in seconds."""
     version: int | None = Field(None, ge=0, lt=1 << 63)
     """Number of a version of a track, as `versions` lists it; null: the current tracks."""
+    words: bool = True
+    """Whether the times of the words are in the reply, which are most of that of a long video."""
     offset: int = Field(0, ge=0, le=10**9)
     limit: int = Field(MAX_PAGE, ge=1, le=MAX_PAGE)
 
@@ -73,6 +75,6 @@ def _segments_of(app: Longview, entry: VideoEntry, parameters: SegmentParameters
         raise BadRequest(f"Version {version.number} is one of the {source_label(version.track.source)}.")
     is_part = parameters.from_s > 0 or parameters.to_s < MAX_TIME_S
     within = Span(parameters.from_s, max(parameters.from_s, parameters.to_s)) if is_part else None
-    query = SegmentQuery(parameters.source or None, parameters.language or None, within, version)
+    query = SegmentQuery(parameters.source or None, parameters.language or None, within, version, parameters.words)
     page = app.segment_page(entry, query, offset=parameters.offset, limit=parameters.limit)
     return schemas.TranscriptDocument.json_of_page(entry, page, [version.track] if version else entry.tracks)

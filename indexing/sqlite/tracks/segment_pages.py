@@ -13,13 +13,13 @@ def read_page(db: sqlite3.Connection, video_id: str, query: SegmentQuery, *, off
     """Return a page of the segments that a query names, within a read transaction."""
     source = query.version.track.source if query.version else query.source
     values: dict[str, Any] = {"video_id": video_id, "source": source, "language": query.language}
-    segments, tracks, columns, names = "segments", "tracks", "*", ["video_id", "source"]
+    segments, tracks, identity, names = "segments", "tracks", "video_id, source", ["video_id", "source"]
     if query.version is not None:
         values["number"] = query.version.number
         # Another process may move a track from one table to the other.
         if db.execute("SELECT 1 FROM tracks WHERE number = :number", values).fetchone() is None:
             segments, tracks, names = "earlier_segments", "earlier_tracks", ["number"]
-            columns = f"segment_id, :video_id AS video_id, :source AS source, {SEGMENT_COLUMNS}"
+            identity = ":video_id AS video_id, :source AS source"
     clauses = [IS_NOT_REMOVED, *(f"{name} = :{name}" for name in names if values[name] is not None)]
     counts = db.execute(f"SELECT segment_counts FROM {tracks} WHERE {' AND '.join(clauses)}", values)
     total = sum(_count(json.loads(row[0]), query.language) for row in counts)
@@ -36,9 +36,11 @@ def read_page(db: sqlite3.Connection, video_id: str, query: SegmentQuery, *, off
         return SegmentPage((), total, None)
     values["first_s"] = first_row[0]
     (earlier_count,) = db.execute(f"SELECT count(*) {selection} AND start_s < :first_s", values).fetchone()
+    columns = SEGMENT_COLUMNS if query.has_words else SEGMENT_COLUMNS.replace("words", "NULL AS words")
     # One row at a time: what lives on costs the collections of garbage that many objects cause.
     rows = db.execute(
-        f"SELECT {columns} {selection} AND start_s >= :first_s ORDER BY start_s, end_s, segment_id LIMIT :limit OFFSET :offset",
+        f"SELECT segment_id, {identity}, {columns} {selection} AND start_s >= :first_s "
+        "ORDER BY start_s, end_s, segment_id LIMIT :limit OFFSET :offset",
         values | {"limit": limit + 1, "offset": offset - earlier_count},
     )
     page = tuple(segment_from(row) for row in rows)

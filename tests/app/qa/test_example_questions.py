@@ -2,7 +2,7 @@
 
 import pytest
 
-from longview.app.qa.example_questions import Examples, examples_for
+from longview.app.qa.example_questions import Examples, examples_for, examples_of
 from longview.core.timeline import Segment, Span
 from longview.model.tasks.question import Question
 
@@ -22,6 +22,23 @@ def test_questions_about_captions_suit_videos_of_any_length(duration_s: float) -
         # A time that the video does not have is an error.
         has_time = Question(text).about(duration_s).span is not None
         assert has_time == any(character.isdigit() for character in text)
+
+
+def test_of_a_long_video_only_the_segments_that_tell_are_read() -> None:
+    tracks = {
+        "speech": segments("speech", *["The clockwork turns."] * 5000),
+        "captions": segments("captions", *["A circle."] * 10),
+    }
+    read: list[tuple[str, int]] = []
+
+    def first_segments(source: str, limit: int) -> list[Segment]:
+        read.append((source, limit))
+        return tracks.get(source, [])[:limit]
+
+    assert examples_of(DURATION_S, first_segments) == examples_for(DURATION_S, tracks) and read == [("captions", 1)]
+    del tracks["captions"]
+    assert examples_of(DURATION_S, first_segments) == examples_for(DURATION_S, tracks)
+    assert examples_of(DURATION_S, lambda _source, _limit: []) == Examples()
 
 
 @pytest.mark.parametrize(("source", "verb", "mentioned"), [("speech", "said", "mentioned"), ("screen_text", "shown", "shown")])

@@ -53,6 +53,8 @@ def test_pages_have_each_segment_once_in_order_whatever_their_size(library: Libr
         SegmentQuery("screen_text", within=Span(3.5, 6.0)),
         SegmentQuery("speech", "fr"),
     ]
+    without_words = [replace(item, segment=replace(item.segment, words=())) for item in read(library, SegmentQuery("speech"), 7)]
+    assert read(library, SegmentQuery("speech", has_words=False), 7) == without_words
     for query in queries:
         expected = list(library.tracks.segments(VIDEO_ID, query.source, language=query.language, within=query.within))
         for limit in (1, 4, 7, 200):

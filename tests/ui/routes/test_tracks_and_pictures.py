@@ -36,6 +36,7 @@ def test_segments_are_listed_by_their_time_in_pages(app: Longview, client: TestC
     assert len(first["segments"]) == 5 and len(rest["segments"]) == 4 and rest["next_offset"] is None
     assert first["total"] == rest["total"] == page["total"] == 9 and get(client, path, language="fr")["total"] == 0
     assert schemas.TranscriptDocument.model_validate(first).segments[1].words[0].text == "Line"
+    assert [segment["words"] for segment in get(client, path, words=False)["segments"]] == [[]] * 9
     assert get(client, f"videos/{video_id(1)}/chapters")["video_id"] == video_id(1)
     for value in ("NaN", "inf", "-1", "9" * 400):
         assert client.get(f"/v1/{path}", params={"from_s": value}).status_code == 422

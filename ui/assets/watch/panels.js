@@ -13,6 +13,8 @@ import { clockTime } from './times.js';
 import { setParameter } from './view_address.js';
 
 const TYPING_MS = 120;
+// Time for which the list rests until the words of its rows are read, in milliseconds.
+const REST_MS = 150;
 // Estimated size of a row: its padding and the height of a line, and the width of a character and of the time, in pixels.
 const ROW_PX = 13;
 const LINE_PX = 22;
@@ -42,6 +44,7 @@ class Panels extends HTMLElement {
     video.addEventListener('video', () => this.#update());
     video.addEventListener('track', () => this.#update());
     video.addEventListener('chapters', () => this.#update());
+    video.addEventListener('words', (event) => { if (event.detail === this.#source) this.#fillWords(); });
     player.addEventListener('time', (event) => this.#follow(event.detail));
     this.session.addEventListener('tab', ({ detail: { name, source } }) => { this.#wantedSource = source; this.#open(name); });
     this.session.addEventListener('find', () => { this.#openFindable(); this.find.focus(); this.find.select(); });
@@ -195,6 +198,16 @@ class Panels extends HTMLElement {
     row.className = `row${index === this.#now ? ' now' : ''}${index === this.#hits[this.#hit] ? ' hit' : ''}`;
     row.firstChild.textContent = clockTime(item.start_s);
     row.lastChild.replaceChildren(...textNodes(item, this.#query));
+    if (WORDS.includes(this.#source) && !item.hasAskedWords) this.#needWords();
+  }
+
+  #needWords() {
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.session.video.readWords(this.#source, this.list.indices), REST_MS);
+  }
+
+  #fillWords() {
+    this.list.refill((index) => this.#rows[index].words.length && !this.list.row(index).querySelector('.word'));
   }
 
   #estimate(index, width) {

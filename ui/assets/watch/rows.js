@@ -23,7 +23,12 @@ export class RowList {
     this.element.setAttribute('role', 'list');
     this.element.setAttribute('aria-label', label);
     this.element.append(this.space);
-    this.element.addEventListener('scroll', () => { this.schedule(); scrolled(); }, { passive: true });
+    this.element.addEventListener('scroll', () => {
+      // Scrolling by the bar of a list in a shadow root is not seen outside of it, where frames are held back; see idle_frames.js.
+      window.dispatchEvent(new Event('longview-active'));
+      this.schedule();
+      scrolled();
+    }, { passive: true });
     for (const name of ['wheel', 'touchmove', 'pointerdown', 'keydown'])
       this.element.addEventListener(name, (event) => {
         if (name === 'keydown' && !['ArrowUp', 'ArrowDown', 'PageUp', 'PageDown', 'Home', 'End'].includes(event.key)) return;
@@ -141,9 +146,14 @@ export class RowList {
     }
   }
 
-  // Fill the rows in the document again.
-  refill() {
-    for (const [index, row] of this.#rows) this.fill(row, index);
+  // The indices of the rows in the document.
+  get indices() {
+    return [...this.#rows.keys()];
+  }
+
+  // Fill rows in the document again: all of them, or those for whose index a function returns true.
+  refill(needsIt = () => true) {
+    for (const [index, row] of this.#rows) if (needsIt(index)) this.fill(row, index);
     this.schedule();
   }
 

@@ -69,7 +69,9 @@ async function makeSession() {
     if (!id) return null;
   }
   const start = Number(parameters.get('t'));
-  return new Session(new Video(id), parameters.has('t') && Number.isFinite(start) ? Math.max(0, start) : null);
+  const video = new Video(id);
+  video.readAhead().catch(() => {});
+  return new Session(video, parameters.has('t') && Number.isFinite(start) ? Math.max(0, start) : null);
 }
 
 let made = null;
@@ -79,3 +81,6 @@ export function session() {
   made ??= makeSession();
   return made;
 }
+
+// What the page shows is read while Gradio builds the elements that show it, which get an error of it.
+session().catch(() => {});

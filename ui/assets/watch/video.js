@@ -6,16 +6,19 @@ import { Segments } from './segments.js';
 // Number of rows of the first page of a track, which is shown at once, and of those that follow.
 const FIRST_PAGE = 500;
 const PAGE = 5000;
+// Number of rows whose words are read at once.
+const WORDS_PAGE = 100;
 // Time between two readings of what changes often.
 const PERIOD_MS = 1000;
 const NO_SEGMENTS = new Segments();
 
-// Emits `video` (its document), `track` (detail: the source), `chapters`, `gone` (detail: whether it can be brought back, and a sentence), and `failed` (detail: a sentence).
+// Emits `video` (its document), `track` and `words` (detail: the source), `chapters`, `gone` (detail: whether it can be brought back, and a sentence), and `failed` (detail: a sentence).
 export class Video extends EventTarget {
   #tracks = new Map();
   #shownVersions = new Map();
   #generations = new Map();
   #reading = null;
+  #ahead = new Map();
   #timer = null;
   #readMs = -Infinity;
   // Whether something of the video was written since the last reading, which its document may not show.
@@ -35,6 +38,29 @@ export class Video extends EventTarget {
     listen('jobs', ({ jobs }) => { if (jobs.some((job) => job.video_id === id)) this.refresh(); });
     listen('reset', () => { this.#isStale = true; this.refresh(); });
     listen('connection', (isThere) => { if (isThere) this.refresh(); });
+  }
+
+  // Begin to read what is shown first, while the page is still being built.
+  async readAhead() {
+    const begin = (path) => {
+      const reply = get(path);
+      // Who reads it gets the error.
+      reply.catch(() => {});
+      this.#ahead.set(path, reply);
+      return reply;
+    };
+    const { tracks } = await begin(this.#path());
+    for (const { source, segments } of tracks) if (segments) begin(this.#pagePath(source, 0, FIRST_PAGE));
+  }
+
+  #get(path) {
+    const reply = this.#ahead.get(path) ?? get(path);
+    this.#ahead.delete(path);
+    return reply;
+  }
+
+  #path() {
+    return `/v1/videos/${encodeURIComponent(this.id)}`;
   }
 
   get duration() {
@@ -81,7 +107,7 @@ export class Video extends EventTarget {
   async #read() {
     let document;
     try {
-      document = await get(`/v1/videos/${encodeURIComponent(this.id)}`);
+      document = await this.#get(this.#path());
     } catch (error) {
       if (![404, 410].includes(error.status)) throw error;
       this.isGone = true;
@@ -116,7 +142,7 @@ export class Video extends EventTarget {
     let rows = known.slice(0, -1);
     let offset = rows.length;
     do {
-      const page = await this.#page(source, offset, rows.length ? PAGE : FIRST_PAGE);
+      const page = await this.#get(this.#pagePath(source, offset, rows.length ? PAGE : FIRST_PAGE));
       if (this.#generations.get(source) !== generation) return;
       if (offset && offset === known.length - 1 && page.segments[0]?.start_s !== known.at(-1).start_s) {
         rows = [];
@@ -131,8 +157,28 @@ export class Video extends EventTarget {
     } while (offset !== null);
   }
 
-  #page(source, offset, limit) {
-    return get(address(`/v1/videos/${this.id}/segments`, { source, offset: offset || '', limit, version: this.shownVersion(source) }));
+  #pagePath(source, offset, limit) {
+    return address(`${this.#path()}/segments`, { source, offset: offset || '', limit, version: this.shownVersion(source), words: '0' });
+  }
+
+  // Read the times of the words of some rows, which pages of rows come without: ten hours have a hundred thousand words. Emits `words`.
+  readWords(source, indices) {
+    const { rows } = this.segments(source);
+    const missing = indices.filter((index) => rows[index] && !rows[index].hasAskedWords);
+    for (const number of new Set(missing.map((index) => Math.floor(index / WORDS_PAGE)))) this.#readWordsPage(source, rows, number * WORDS_PAGE);
+  }
+
+  async #readWordsPage(source, rows, offset) {
+    const part = rows.slice(offset, offset + WORDS_PAGE);
+    for (const row of part) row.hasAskedWords = true;
+    try {
+      const { segments } = await get(address(`${this.#path()}/segments`, { source, offset: offset || '', limit: WORDS_PAGE, version: this.shownVersion(source) }));
+      // The track may have been written again since its rows were read.
+      part.forEach((row, index) => { if (segments[index]?.start_s === row.start_s && segments[index].text === row.text) row.words = segments[index].words; });
+      this.dispatchEvent(new CustomEvent('words', { detail: source }));
+    } catch {
+      for (const row of part) row.hasAskedWords = false;
+    }
   }
 
   #set(source, track) {
