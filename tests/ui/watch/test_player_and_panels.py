@@ -326,3 +326,13 @@ def test_a_removed_file_keeps_its_words_and_pictures_of_sound_are_left_out(
     expect(page.get_by_text("The file is no longer at")).to_be_visible()
     expect(page.locator("longview-panels .row")).to_contain_text("a red circle")
     library.remove(entry.video_id)
+
+
+def test_an_unknown_video_says_so_and_leads_to_the_library(page: Page, server: Server) -> None:
+    for name in ("ffffffffffff", "zzzz", "../x"):
+        page.goto(f"{server.url}/watch?video={name}")
+        expect(page.get_by_text("There is no such video in this library")).to_be_visible()
+        expect(page.get_by_label("Question", exact=True)).to_be_hidden()
+        assert "video=" in page.url
+    page.get_by_role("link", name="Open the library").click()
+    page.locator("longview-library .card").first.wait_for()
