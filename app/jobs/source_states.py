@@ -133,7 +133,7 @@ def _state(name: str, track: Track | None, job: QueuedJob | None, *, is_outdated
 
 
 def _is_done(track: Track, job: QueuedJob) -> bool:
-    """Whether a job has nothing more to do for a source: it runs with the complete track, or was paused after it had written it."""
+    """Whether a job has nothing more to do for a source: it runs, or it was paused after it had written the complete track."""
     return track.is_complete and (job.status == "running" or (job.attempts > 0 and track.updated_at >= job.added_at))
 
 
