@@ -66,6 +66,7 @@ COLUMNS = (
     "page",
     "opened s",
     "all read s",
+    "opened again s",
     "requests",
     "kB",
     "seek ms, median",
@@ -287,30 +288,43 @@ def running_prototype(script: Path, folder: Path) -> Iterator[str]:
         process.wait()
 
 
+@contextmanager
+def prepared(browser: Browser, page: WatchPage) -> Iterator[Page]:
+    """Open an empty page of its own profile, in which each document runs the script of `page` first."""
+    with opened(browser) as browser_page:
+        browser_page.add_init_script(page.script)
+        yield browser_page
+
+
 def open_page(browser_page: Page, page: WatchPage, tab: str = "") -> None:
     """Open a page, and wait until it has read everything."""
-    browser_page.add_init_script(page.script)
     browser_page.goto(page.address + tab)
     browser_page.wait_for_function("window.allMs !== null")
 
 
 def measure_opening(browser: Browser, pages: Sequence[WatchPage]) -> list[list[str]]:
-    """Return for each page the cells of its opening. The pages are opened in turn, each time without a cache of the browser."""
-    times: list[list[tuple[float, float]]] = [[] for _ in pages]
-    transfers: list[list[tuple[int, int]]] = [[] for _ in pages]
-    for number in range(ROUNDS + 1):
-        for page, page_times, page_transfers in zip(pages, times, transfers, strict=True):
-            with opened(browser) as browser_page:
-                transferred = note_transfers(browser_page)
+    """Return for each page the cells of its opening. The pages are opened in turn, with an empty cache, and then again."""
+    times: list[list[tuple[float, ...]]] = [[] for _ in pages]
+    transfers: list[list[str]] = []
+    for page in pages:
+        # This makes what the server keeps, as the small pictures.
+        with prepared(browser, page) as browser_page:
+            sizes = note_transfers(browser_page)
+            open_page(browser_page, page)
+            browser_page.wait_for_timeout(3000)
+            transfers.append(transfer_cells([(len(sizes), sum(sizes))]))
+    for _ in range(ROUNDS):
+        for page, page_times in zip(pages, times, strict=True):
+            with prepared(browser, page) as browser_page:
                 open_page(browser_page, page)
+                first = browser_page.evaluate("[openedMs / 1000, allMs / 1000]")
                 browser_page.wait_for_timeout(1000)
-                # The first time makes what the server keeps, as the small pictures.
-                if number:
-                    page_times.append(browser_page.evaluate("[openedMs / 1000, allMs / 1000]"))
-                    page_transfers.append((len(transferred), sum(transferred)))
+                browser_page.goto("about:blank")
+                open_page(browser_page, page)
+                page_times.append((*first, browser_page.evaluate("openedMs / 1000")))
     return [
-        [*(f"{statistics.median(values):.2f}" for values in zip(*page_times, strict=True)), *transfer_cells(page_transfers)]
-        for page_times, page_transfers in zip(times, transfers, strict=True)
+        [*(f"{statistics.median(values):.2f}" for values in zip(*page_times, strict=True)), *cells]
+        for page_times, cells in zip(times, transfers, strict=True)
     ]
 
 
@@ -319,7 +333,7 @@ def measure_use(browser: Browser, page: WatchPage) -> list[str]:
     scrolls: list[dict[str, Any]] = []
     memory, nodes = 0, 0
     for tab in page.tabs:
-        with opened(browser) as browser_page:
+        with prepared(browser, page) as browser_page:
             open_page(browser_page, page, tab)
             browser_page.wait_for_timeout(3000)
             seek_ms = browser_page.evaluate(SEEK, [SEEKS])

@@ -1,13 +1,15 @@
 """The files of waveforms in the cache folder of a library."""
 
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from longview.app.files.file_names import write_errors
 from longview.core.atomic import atomic_write
 from longview.indexing.library_files import THUMBNAILS, require_id
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def waveform_path(folder: Path, video_id: str) -> Path:
@@ -15,7 +17,7 @@ def waveform_path(folder: Path, video_id: str) -> Path:
     return folder / THUMBNAILS / f"{require_id(video_id)}-waveform.bin"
 
 
-def write_waveform(folder: Path, video_id: str, peaks: NDArray[np.uint8]) -> Path:
+def write_waveform(folder: Path, video_id: str, peaks: "NDArray[np.uint8]") -> Path:
     """Write peaks of shape (n,); return their file.
 
     Raises:

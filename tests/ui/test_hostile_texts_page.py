@@ -70,13 +70,18 @@ def test_no_text_of_others_runs_on_any_page(browser: Browser, tmp_path: Path) ->
         expect(page.locator("longview-queue")).to_contain_text("is not a video that can be opened")
         page.goto(f"{server.url}/watch?video={VIDEO_ID}")
         expect(page.locator("longview-watch")).to_contain_text("title<img src=x")
-        for tab, place in {"Captions": "caption", "Transcript": "speech", "Screen text": "screen", "Chapters": "chapter"}.items():
+        for tab, place in {
+            "Captions": "caption",
+            "Transcript": "subtitle",
+            "Screen text": "screen",
+            "Chapters": "chapter",
+        }.items():
             page.get_by_role("tab", name=tab).click()
             expect(page.locator("longview-panels .row")).to_contain_text(f"{place}<img src=x")
             expect(page.locator("longview-panels .source-state")).not_to_contain_text("undefined")
         page.get_by_role("tab", name="Transcript").click()
-        page.get_by_label("Source", exact=True).select_option("subtitles")
-        expect(page.locator("longview-panels .row")).to_contain_text("subtitle<img src=x")
+        page.get_by_label("Source", exact=True).select_option("speech")
+        expect(page.locator("longview-panels .row")).to_contain_text("speech<img src=x")
         page.get_by_role("tab", name="Chat").click()
         for place in ("question", "answer"):
             expect(page.locator("#longview-chat")).to_contain_text(f"{place}<img src=x")

@@ -16,6 +16,7 @@ from longview.app.serving import part_uploads
 from longview.app.serving.upload_files import unfinished_folder
 from longview.app.serving.workers import Workers
 from longview.ui.access import CLIENT_HEADER, HOST
+from longview.ui.routes import common
 from longview.ui.routes import uploads as upload_routes
 from longview.ui.server import create
 from tests.support.app_samples import demo_settings, file_names
@@ -197,7 +198,7 @@ def test_a_part_that_ends_early_or_stalls_is_not_counted(web: Web, content: byte
     upload_id, part = web.begin(content), content[:PART_BYTES]
     half = {"type": "http.request", "body": part[:99], "more_body": True}
     assert put_directly(web, upload_id, part, [half, {"type": "http.disconnect"}]) == 499
-    monkeypatch.setattr(upload_routes, "STALL_S", 0.2)
+    monkeypatch.setattr(common, "STALL_S", 0.2)
     assert put_directly(web, upload_id, part, [half], hangs=True) == 408
     assert web.received(upload_id) == []
     rest = {"type": "http.request", "body": part[99:], "more_body": False}

@@ -4,7 +4,8 @@ import subprocess
 import sys
 
 SCRIPT = """
-import importlib, sys, threading
+# A server has imported the standard library before it starts threads.
+import importlib, sys, threading, typing
 sys.setswitchinterval(1e-5)
 names = [
     "tasks.answerer", "tasks.captioner", "engine.loading",

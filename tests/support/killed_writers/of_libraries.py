@@ -9,10 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from longview.app.diagnostics.library_check import check
+from longview.app.files.waveforms import waveform_path, write_waveform
 from longview.app.ingest.options import IndexOptions
 from longview.app.maintenance.archive import open_backup, read_members
 from longview.app.maintenance.backup import backup
@@ -127,6 +129,16 @@ def prepare_thumbnail(scene: Scene) -> None:
 )
 def thumbnail_of_another_size(scene: Scene) -> None:
     make_thumbnail(scene, 32)
+
+
+@writer(
+    "app/files/waveforms.py",
+    prepare=captioned,
+    read=lambda scene: {"peaks": digest(waveform_path(scene.library, VIDEO_ID))},
+    tidy=keep_house,
+)
+def peaks_of_a_waveform(scene: Scene) -> None:
+    write_waveform(scene.library, VIDEO_ID, np.arange(200, dtype=np.uint8))
 
 
 @writer(

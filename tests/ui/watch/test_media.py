@@ -175,3 +175,24 @@ def test_thirty_hours_are_zoomed_to_a_second(app: Longview, server: Server, page
         page.keyboard.press("+")
     part = page.evaluate("window.longviewSession.strip.part")
     assert part["to"] - part["from"] == pytest.approx(1.0, abs=0.01) and part["from"] < 104_420.25 < part["to"]
+
+
+def test_a_file_that_the_browser_cannot_play_has_pictures_and_words(
+    app: Longview, server: Server, page: Page, folder: Path
+) -> None:
+    entry = app.index(make(folder, "plain.mp4"), IndexOptions(sources=("subtitles",))).result().entry
+    page.route("**/media/*", lambda route: route.fulfill(body=b"no film" * 999, content_type="video/mp4"))
+    page.goto(f"{server.url}/watch?video={entry.video_id}&tab=transcript")
+    expect(page.get_by_text("This browser cannot play the file")).to_be_visible()
+    for colour in ("blue", "red"):
+        page.locator("longview-panels .row", has_text=colour).locator("button.time").click()
+        page.wait_for_function(f"({PIXEL})() === '{colour}'")
+
+
+def test_a_row_of_ten_thousand_characters_is_cut_and_found(app: Longview, server: Server, page: Page) -> None:
+    entry = sample_entry("d" * 12, "Long rows")
+    put_speech(app.parts.library, entry, [spoken(2.0, "word " * 2000 + "needle", word_s=0.01), spoken(50.0, "Short.")])
+    page.goto(f"{server.url}/watch?video={entry.video_id}&tab=transcript&find=needle")
+    expect(page.get_by_text("1 of 1")).to_be_visible()
+    row = page.locator("longview-panels .row").first
+    assert row.evaluate("row => row.textContent.length") < 5000

@@ -267,7 +267,12 @@ def test_a_track_that_grows_is_read_on_where_it_is_read(page: Page, server: Serv
     open_at(page, server, library.video(video_id), "tab=transcript")
     expect(page.locator("longview-panels .source-state")).to_contain_text("complete up to 30 %")
     row = page.locator("longview-panels .row", has_text="Sentence 10 is")
-    row.scroll_into_view_if_needed()
+    # The words of the rows are there, so that no row is filled again.
+    row.locator(".word").first.wait_for()
+    page.locator("longview-panels .list").hover()
+    page.mouse.wheel(0, 200)
+    page.wait_for_function("document.querySelector('longview-panels').shadowRoot.querySelector('.list').scrollTop === 200")
+    expect(row).to_be_in_viewport()
     place = "row => row.getBoundingClientRect().top - row.closest('.list').getBoundingClientRect().top"
     before = row.evaluate(place)
     library.tracks.append(video_id, replace(track, status="complete", done_s=100.0), rows[30:], after_s=30.0)

@@ -20,6 +20,8 @@ export class Player extends EventTarget {
   #loop = null;
   #reverse = null;
   #media = '';
+  // Whether the browser has failed to play what was loaded.
+  #hasFailed = false;
   #frame = null;
 
   constructor(video) {
@@ -64,8 +66,8 @@ export class Player extends EventTarget {
     }
     this.state = state;
     this.element.classList.toggle('sound', !state.has_pictures);
-    if (state.state === 'ready') {
-      const address = `/media/${this.video.id}`;
+    const address = `/media/${this.video.id}`;
+    if (state.state === 'ready' && !this.#hasFailed) {
       this.#say('');
       this.still.hidden = true;
       this.media.hidden = false;
@@ -78,7 +80,7 @@ export class Player extends EventTarget {
       return;
     }
     this.media.hidden = true;
-    this.#say(state.reason || text('watch.preparing'));
+    this.#say(this.#hasFailed ? text('watch.unplayable') : state.reason || text('watch.preparing'));
     this.seek(seconds);
   }
 
@@ -91,6 +93,7 @@ export class Player extends EventTarget {
 
   #unplayable() {
     if (!this.#media) return;
+    this.#hasFailed = true;
     const time = this.media.currentTime || this.#stillTime;
     this.media.hidden = true;
     this.#say(text('watch.unplayable'));
