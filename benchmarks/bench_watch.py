@@ -6,7 +6,8 @@ The video lasts ten hours, and has 5,000 captions, 100,000 spoken words with the
 program that serves a page with a player, a strip and a list inside of Gradio on the port of its argument, over a file `long.mp4`
 of 20 minutes beside it. It is measured in turn with the page of this project, in the same way, and has no row without the option.
 
-A page is opened when the first row of its list is in view and its strip has drawn something below its ruler. A seek begins with a
+Each opening begins at another document of the same server, as from the library: browsers start a process for a page that another
+site, or an empty tab, leads to, because its policy (`Cross-Origin-Opener-Policy`) asks for it. A page is opened when the first row of its list is in view and its strip has drawn something below its ruler. A seek begins with a
 click on a row, and has ended when the player shows its time and the row is marked. All frames of a scroll and of a zoom count.
 """
 
@@ -26,6 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import numpy as np
 from playwright.sync_api import Browser, Page
@@ -62,10 +64,13 @@ SCROLL_FRAMES, SCROLL_PX = 400, 480
 ZOOM_FRAMES, ZOOMS = 48, 3
 """Number of frames of a zoom to a second, and of one back; and number of both."""
 START_TIMEOUT_S = 60.0
+OTHER_DOCUMENT = "/favicon.ico"
+"""Path of a document that servers of Gradio have."""
 COLUMNS = (
     "page",
     "opened s",
     "all read s",
+    "opened again s",
     "requests",
     "kB",
     "seek ms, median",
@@ -287,30 +292,43 @@ def running_prototype(script: Path, folder: Path) -> Iterator[str]:
         process.wait()
 
 
+@contextmanager
+def prepared(browser: Browser, page: WatchPage) -> Iterator[Page]:
+    """Open an empty page of its own profile, in which each document runs the script of `page` first."""
+    with opened(browser) as browser_page:
+        browser_page.add_init_script(page.script)
+        yield browser_page
+
+
 def open_page(browser_page: Page, page: WatchPage, tab: str = "") -> None:
-    """Open a page, and wait until it has read everything."""
-    browser_page.add_init_script(page.script)
+    """Open a page from another document of its server, and wait until it has read everything."""
+    browser_page.goto(urljoin(page.address, OTHER_DOCUMENT))
     browser_page.goto(page.address + tab)
     browser_page.wait_for_function("window.allMs !== null")
 
 
 def measure_opening(browser: Browser, pages: Sequence[WatchPage]) -> list[list[str]]:
-    """Return for each page the cells of its opening. The pages are opened in turn, each time without a cache of the browser."""
-    times: list[list[tuple[float, float]]] = [[] for _ in pages]
-    transfers: list[list[tuple[int, int]]] = [[] for _ in pages]
-    for number in range(ROUNDS + 1):
-        for page, page_times, page_transfers in zip(pages, times, transfers, strict=True):
-            with opened(browser) as browser_page:
-                transferred = note_transfers(browser_page)
+    """Return for each page the cells of its opening. The pages are opened in turn, with an empty cache, and then again."""
+    times: list[list[tuple[float, ...]]] = [[] for _ in pages]
+    transfers: list[list[str]] = []
+    for page in pages:
+        # This makes what the server keeps, as the small pictures.
+        with prepared(browser, page) as browser_page:
+            sizes = note_transfers(browser_page)
+            open_page(browser_page, page)
+            browser_page.wait_for_timeout(3000)
+            transfers.append(transfer_cells([(len(sizes), sum(sizes))]))
+    for _ in range(ROUNDS):
+        for page, page_times in zip(pages, times, strict=True):
+            with prepared(browser, page) as browser_page:
                 open_page(browser_page, page)
+                first = browser_page.evaluate("[openedMs / 1000, allMs / 1000]")
                 browser_page.wait_for_timeout(1000)
-                # The first time makes what the server keeps, as the small pictures.
-                if number:
-                    page_times.append(browser_page.evaluate("[openedMs / 1000, allMs / 1000]"))
-                    page_transfers.append((len(transferred), sum(transferred)))
+                open_page(browser_page, page)
+                page_times.append((*first, browser_page.evaluate("openedMs / 1000")))
     return [
-        [*(f"{statistics.median(values):.2f}" for values in zip(*page_times, strict=True)), *transfer_cells(page_transfers)]
-        for page_times, page_transfers in zip(times, transfers, strict=True)
+        [*(f"{statistics.median(values):.2f}" for values in zip(*page_times, strict=True)), *cells]
+        for page_times, cells in zip(times, transfers, strict=True)
     ]
 
 
@@ -319,7 +337,7 @@ def measure_use(browser: Browser, page: WatchPage) -> list[str]:
     scrolls: list[dict[str, Any]] = []
     memory, nodes = 0, 0
     for tab in page.tabs:
-        with opened(browser) as browser_page:
+        with prepared(browser, page) as browser_page:
             open_page(browser_page, page, tab)
             browser_page.wait_for_timeout(3000)
             seek_ms = browser_page.evaluate(SEEK, [SEEKS])
