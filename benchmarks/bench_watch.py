@@ -6,9 +6,10 @@ The video lasts ten hours, and has 5,000 captions, 100,000 spoken words with the
 program that serves a page with a player, a strip and a list inside of Gradio on the port of its argument, over a file `long.mp4`
 of 20 minutes beside it. It is measured in turn with the page of this project, in the same way, and has no row without the option.
 
-Each opening begins at another document of the same server, as from the library: browsers start a process for a page that another
-site, or an empty tab, leads to, because its policy (`Cross-Origin-Opener-Policy`) asks for it. A page is opened when the first row of its list is in view and its strip has drawn something below its ruler. A seek begins with a
-click on a row, and has ended when the player shows its time and the row is marked. All frames of a scroll and of a zoom count.
+Each opening begins at another document of the same server, as from the library: browsers start a process for a page to which
+another site or an empty tab leads, because its policy (`Cross-Origin-Opener-Policy`) asks for it. A page is opened when the first
+row of its list is in view and its strip has drawn something below its ruler. A seek begins with a click on a row, and has ended
+when the player shows its time and the row is marked. All frames of a scroll and of a zoom count.
 """
 
 import argparse
