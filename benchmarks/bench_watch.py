@@ -6,8 +6,10 @@ The video lasts ten hours, and has 5,000 captions, 100,000 spoken words with the
 program that serves a page with a player, a strip and a list inside of Gradio on the port of its argument, over a file `long.mp4`
 of 20 minutes beside it. It is measured in turn with the page of this project, in the same way, and has no row without the option.
 
-A page is opened when the first row of its list is in view and its strip has drawn something below its ruler. A seek begins with a
-click on a row, and has ended when the player shows its time and the row is marked. All frames of a scroll and of a zoom count.
+Each opening begins at another document of the same server, as from the library: browsers start a process for a page to which
+another site or an empty tab leads, because its policy (`Cross-Origin-Opener-Policy`) asks for it. A page is opened when the first
+row of its list is in view and its strip has drawn something below its ruler. A seek begins with a click on a row, and has ended
+when the player shows its time and the row is marked. All frames of a scroll and of a zoom count.
 """
 
 import argparse
@@ -26,6 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import numpy as np
 from playwright.sync_api import Browser, Page
@@ -62,6 +65,8 @@ SCROLL_FRAMES, SCROLL_PX = 400, 480
 ZOOM_FRAMES, ZOOMS = 48, 3
 """Number of frames of a zoom to a second, and of one back; and number of both."""
 START_TIMEOUT_S = 60.0
+OTHER_DOCUMENT = "/favicon.ico"
+"""Path of a document that servers of Gradio have."""
 COLUMNS = (
     "page",
     "opened s",
@@ -297,7 +302,8 @@ def prepared(browser: Browser, page: WatchPage) -> Iterator[Page]:
 
 
 def open_page(browser_page: Page, page: WatchPage, tab: str = "") -> None:
-    """Open a page, and wait until it has read everything."""
+    """Open a page from another document of its server, and wait until it has read everything."""
+    browser_page.goto(urljoin(page.address, OTHER_DOCUMENT))
     browser_page.goto(page.address + tab)
     browser_page.wait_for_function("window.allMs !== null")
 
@@ -319,7 +325,6 @@ def measure_opening(browser: Browser, pages: Sequence[WatchPage]) -> list[list[s
                 open_page(browser_page, page)
                 first = browser_page.evaluate("[openedMs / 1000, allMs / 1000]")
                 browser_page.wait_for_timeout(1000)
-                browser_page.goto("about:blank")
                 open_page(browser_page, page)
                 page_times.append((*first, browser_page.evaluate("openedMs / 1000")))
     return [
@@ -331,17 +336,19 @@ def measure_opening(browser: Browser, pages: Sequence[WatchPage]) -> list[list[s
 def measure_use(browser: Browser, page: WatchPage) -> list[str]:
     """Return the cells of the use of a page."""
     scrolls: list[dict[str, Any]] = []
+    zooms: list[dict[str, Any]] = []
+    seek_ms: list[float] = []
     memory, nodes = 0, 0
     for tab in page.tabs:
         with prepared(browser, page) as browser_page:
             open_page(browser_page, page, tab)
             browser_page.wait_for_timeout(3000)
-            seek_ms = browser_page.evaluate(SEEK, [SEEKS])
+            seek_ms += browser_page.evaluate(SEEK, [SEEKS])
             scrolls.append(browser_page.evaluate(SCROLL, [SCROLL_FRAMES, SCROLL_PX]))
-            zoom = browser_page.evaluate(ZOOM, [ZOOM_FRAMES, ZOOMS])
+            zooms.append(browser_page.evaluate(ZOOM, [ZOOM_FRAMES, ZOOMS]))
             nodes = max(nodes, browser_page.evaluate(COUNT_NODES))
             memory = max(memory, tab_memory_bytes())
-    if zoom["pictures"] < 2 or any(scroll["moved"] < SCROLL_FRAMES * SCROLL_PX / 2 for scroll in scrolls):
+    if any(zoom["pictures"] < 2 for zoom in zooms) or any(scroll["moved"] < SCROLL_FRAMES * SCROLL_PX / 2 for scroll in scrolls):
         sys.exit(f"{page.name}: the list was not scrolled to {SCROLL_FRAMES * SCROLL_PX} pixels, or the strip not drawn anew.")
     scroll_cells = [f"{p95(scroll['times']):.1f}" for scroll in scrolls]
     return [
@@ -350,7 +357,7 @@ def measure_use(browser: Browser, page: WatchPage) -> list[str]:
         *scroll_cells,
         *["–"] * (2 - len(scroll_cells)),
         f"{sum(scroll['blank'] for scroll in scrolls)} of {len(scrolls) * SCROLL_FRAMES:,}",
-        f"{p95(zoom['times']):.1f}",
+        f"{max(p95(zoom['times']) for zoom in zooms):.1f}",
         f"{memory / 1e6:.0f}",
         f"{nodes:,}",
     ]
