@@ -44,11 +44,13 @@ from benchmarks.page.driving import (
     tab_memory_bytes,
     transfer_cells,
 )
+from longview.app.service import Longview
 from longview.core.atomic import create_folder
 from longview.core.timeline import Segment, Span, Word
 from longview.indexing.library_files import THUMBNAILS
 from longview.indexing.sqlite.library import Library
 from longview.video.waveform import PEAKS_PER_S, peak_count
+from tests.support.app_samples import demo_settings
 from tests.support.library_samples import put_file, sample_track
 from tests.support.page_servers import free_port, running_server
 
@@ -381,6 +383,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder, video_id = fill(Path(name))
+        # What an index run leaves: the vectors of the passages, which the first chapters would make while the page is measured.
+        app = Longview(demo_settings(folder))
+        app.chapters(app.video_with_id(video_id))
         with running_server(folder) as server:
             address = f"{server.url}/watch?video={video_id}"
             own = WatchPage("Longview", address, OWN_PARTS, ("&tab=captions", "&tab=transcript"))
