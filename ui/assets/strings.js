@@ -201,6 +201,7 @@ const ENGLISH = {
   'watch.subtitles.added': '{count} subtitles of {name} were added.',
   'watch.subtitles.unmatched': '{percent} of its words do not fit the speech, and were left out.',
   'watch.subtitles.confirm': 'Remove the subtitles of {name} from the library? The file itself stays.',
+  'watch.subtitles.stream': 'Text stream {number} of the file',
   'watch.subtitles.remove': 'Remove the subtitles of {name}',
   'watch.export': 'Export {source}:',
   'watch.version': 'Version',

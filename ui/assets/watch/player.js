@@ -73,7 +73,8 @@ export class Player extends EventTarget {
       this.media.hidden = false;
       if (this.#media !== address) {
         this.#media = address;
-        this.media.src = `${address}#t=${seconds.toFixed(3)}`;
+        // Somebody may have gone to another time meanwhile.
+        this.media.src = `${address}#t=${this.#stillTime.toFixed(3)}`;
       }
       if (plays) this.play();
       this.dispatchEvent(new Event('ready'));
@@ -81,7 +82,7 @@ export class Player extends EventTarget {
     }
     this.media.hidden = true;
     this.#say(this.#hasFailed ? text('watch.unplayable') : state.reason || text('watch.preparing'));
-    this.seek(seconds);
+    this.seek(this.#stillTime);
   }
 
   #prepared(preparations) {

@@ -28,7 +28,7 @@ export class SubtitleFiles {
 
   #show(names) {
     this.names.hidden = !names.length;
-    this.names.replaceChildren(...names.map((name) => element('li', {}, element('span', { text: name }), element('button', {
+    this.names.replaceChildren(...names.map((name) => element('li', {}, element('span', { text: name.replace(/^stream (\d+)$/, (_, number) => text('watch.subtitles.stream', { number })) }), element('button', {
       class: 'small', title: text('watch.subtitles.remove', { name }), 'aria-label': text('watch.subtitles.remove', { name }), click: () => this.#remove(name),
     }, icon('close')))));
   }
