@@ -64,8 +64,9 @@ export function pickers({ isLarge = false, close = null } = {}) {
     input.value = '';
   };
   const take = (list) => {
-    const media = list.filter((file) => suffixes.some((suffix) => file.name.toLowerCase().endsWith(suffix)));
-    saySkipped(list.filter((file) => !media.includes(file)).map((file) => file.name));
+    const isMedia = (file) => suffixes.some((suffix) => file.name.toLowerCase().endsWith(suffix));
+    const media = list.filter(isMedia);
+    saySkipped(list.filter((file) => !isMedia(file)).map((file) => file.name));
     if (media.length) chosen.choose(media);
   };
   const form = element('form', { class: 'by-path', submit: async (event) => {
