@@ -1,4 +1,4 @@
-"""The head of Gradio's pages: what browsers must load before Gradio, which adds its own option `head` only at the end."""
+"""The head of Gradio's pages: what browsers must load before Gradio, which adds its own option `head` to the document later."""
 
 import hashlib
 from functools import cache
@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from longview.app.ingest.subtitle_import import FILE_SUFFIXES
 from longview.indexing.exports import FORMATS
 from longview.ui.access import PAGES
+from longview.ui.bundle import bundle
 from longview.video.probing.guard import MEDIA_SUFFIXES
 
 ASSETS = Path(__file__).parent / "assets"
@@ -21,19 +22,22 @@ MAX_AGE_S = 365 * 24 * 3600
 """Time for which a browser keeps a script or style of a version, in seconds."""
 FIRST_SCRIPT = "idle_frames.js"
 """The script that runs before all others."""
-HEAD = b"<head>"
+HEAD, HEAD_END = b"<head>", b"</head>"
 WATCH = "watch"
-"""The folder of the scripts of the page of that name, which the others do not load."""
+BUNDLES = {"bundle.js": ("main.js",), "watch_bundle.js": ("main.js", "watch/page.js")}
+"""Names of the joined scripts of the pages, beside `main.js`, with the modules that each runs."""
 
 
 @cache
 def asset_contents() -> dict[str, bytes]:
-    """Return the scripts and styles by their paths in `ASSETS`."""
-    return {
+    """Return the scripts and styles by their paths in `ASSETS`, and the joined scripts."""
+    contents = {
         path.relative_to(ASSETS).as_posix(): path.read_bytes()
         for path in sorted(ASSETS.rglob("*.*"))
         if path.suffix in MEDIA_TYPES
     }
+    modules = {name: content.decode() for name, content in contents.items() if name.endswith(".js")}
+    return contents | {name: bundle(modules, entries).encode() for name, entries in BUNDLES.items()}
 
 
 @cache
@@ -46,10 +50,8 @@ def assets_version() -> str:
 
 
 def page_head(path: str) -> str:
-    """Return the elements that the browser gets first on the page with a path."""
+    """Return the elements that the browser gets before those of Gradio on the page with a path."""
     is_watch = path == f"/{WATCH}"
-    names = [name for name in asset_contents() if is_watch or not name.startswith(f"{WATCH}/")]
-    modules = [name for name in names if name.endswith(".js") and name != FIRST_SCRIPT]
     styles = ["components.css", *([f"{WATCH}/watch.css"] if is_watch else [])]
     address = f"{ASSETS_ROUTE}/{assets_version()}"
     return "".join(
@@ -58,15 +60,19 @@ def page_head(path: str) -> str:
             f'<meta name="longview-suffixes" content="{" ".join(MEDIA_SUFFIXES)}">',
             f'<meta name="longview-formats" content="{" ".join(FORMATS)}">',
             f'<meta name="longview-subtitles" content="{",".join(FILE_SUFFIXES)}">',
-            *(f'<link rel="modulepreload" href="{address}/{name}">' for name in modules),
             *(f'<link rel="preload" as="style" href="{address}/{name}">' for name in styles),
-            f'<script type="module" src="{address}/main.js"></script>',
         )
     )
 
 
+def page_script(path: str) -> str:
+    """Return the script element of the page with a path: it follows those of Gradio, for whose files the page waits longest."""
+    name = "watch_bundle.js" if path == f"/{WATCH}" else "bundle.js"
+    return f'<script type="module" src="{ASSETS_ROUTE}/{assets_version()}/{name}"></script>'
+
+
 class Assets:
-    """Scripts and styles, which are read once: a page asks for fifty of them, and would wait for the disk fifty times.
+    """Scripts and styles, which are read once, when the server starts.
 
     Browsers keep what has the version in its address, and ask about the rest each time: a new version must not meet modules of an
     old one.
@@ -93,10 +99,11 @@ class Assets:
 
 
 class PageHead:
-    """Puts `page_head` at the beginning of the head of each page."""
+    """Puts `page_head` at the beginning of the head of each page, and `page_script` at its end."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app, self._elements = app, {path: page_head(path).encode() for path in PAGES}
+        self._app = app
+        self._elements = {path: (HEAD + page_head(path).encode(), page_script(path).encode() + HEAD_END) for path in PAGES}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on; extend the document of a page."""
@@ -118,7 +125,8 @@ class PageHead:
             headers = MutableHeaders(scope=start)
             is_page = "text/html" in headers.get("content-type", "") and "content-encoding" not in headers
             if is_page:
-                body = body.replace(HEAD, HEAD + self._elements[scope["path"]], 1)
+                head, head_end = self._elements[scope["path"]]
+                body = body.replace(HEAD, head, 1).replace(HEAD_END, head_end, 1)
                 headers["content-length"] = str(len(body))
             await send(start)
             await send({"type": "http.response.body", "body": body})

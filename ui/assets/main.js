@@ -60,5 +60,4 @@ document.addEventListener('paste', (event) => {
 });
 
 keepTheme();
-if (location.pathname === '/watch') import('./watch/page.js');
 start();

@@ -4,13 +4,23 @@ import { listen } from '../events.js';
 import { Segments } from './segments.js';
 
 // Number of rows of the first page of a track, which is shown at once, and of those that follow.
-const FIRST_PAGE = 500;
+const FIRST_PAGE = 100;
 const PAGE = 5000;
 // Number of rows whose words are read at once.
 const WORDS_PAGE = 100;
 // Time between two readings of what changes often.
 const PERIOD_MS = 1000;
+// Time after which a page of rows is read even if the browser is never idle.
+const MAX_WAIT_MS = 500;
 const NO_SEGMENTS = new Segments();
+
+// Wait until the browser has drawn what there is. Safari has no such callback.
+function idle() {
+  return new Promise((resolve) => {
+    if (window.requestIdleCallback) requestIdleCallback(resolve, { timeout: MAX_WAIT_MS });
+    else setTimeout(resolve);
+  });
+}
 
 // Emits `video` (its document), `track` and `words` (detail: the source), `chapters`, `gone` (detail: whether it can be brought back, and a sentence), and `failed` (detail: a sentence).
 export class Video extends EventTarget {
@@ -154,6 +164,7 @@ export class Video extends EventTarget {
       const isWhole = offset === null;
       if (isWhole || rows.length > known.length)
         this.#set(source, { key: isWhole ? key : '', segments: new Segments(rows.slice()), isWhole, version: this.shownVersion(source) });
+      if (!isWhole) await idle();
     } while (offset !== null);
   }
 
