@@ -10,6 +10,7 @@ from posixpath import dirname, join, normpath
 
 IMPORT = re.compile(r"^import (?:\{(?P<names>[^{}]+)\} from )?'(?P<path>\.\.?/[^']+)';$", re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (?P<name>\w+))", re.MULTILINE)
+RENAMING = re.compile(r"\b(\w+) as (\w+)")
 OTHER_FORM = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
@@ -51,7 +52,7 @@ def _scope(path: str, source: str) -> str:
     def bind(imported: re.Match[str]) -> str:
         if not imported["names"]:
             return ""
-        names = re.sub(r"(\w+) as (\w+)", r"\1: \2", imported["names"])
+        names = RENAMING.sub(r"\1: \2", imported["names"])
         return f"const {{{names}}} = modules['{_resolved(path, imported['path'])}'];"
 
     exports = ", ".join(exported["name"] for exported in EXPORT.finditer(source))
