@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterable, Mapping
 from posixpath import dirname, join, normpath
 
-IMPORT = re.compile(r"^import (?:\{(?P<names>[^{}]+)\} from )?'(?P<path>\.\.?/[^']+)';$", re.MULTILINE)
-EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (?P<name>\w+))", re.MULTILINE)
-RENAMING = re.compile(r"\b(\w+) as (\w+)")
-OTHER_FORM = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
+IMPORT = re.compile(r"^import (?:\{(?P<names>[^{}]++)\} from )?'(?P<path>\.\.?/[^']++)';$", re.MULTILINE)
+EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (?P<name>\w++))", re.MULTILINE)
+RENAMING = re.compile(r"\b(\w++) as (\w++)")
+OTHER_FORM = re.compile(r"^(?:import|export)\b.*+", re.MULTILINE)
+"""An import or export that is left when the known forms are replaced."""
 
 
 def bundle(modules: Mapping[str, str], entries: Iterable[str]) -> str:

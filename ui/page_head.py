@@ -23,9 +23,10 @@ MAX_AGE_S = 365 * 24 * 3600
 FIRST_SCRIPT = "idle_frames.js"
 """The script that runs before all others."""
 HEAD, HEAD_END = b"<head>", b"</head>"
-WATCH = "watch"
+WATCH = "/watch"
+"""Path of the page that has scripts and styles of its own."""
 BUNDLES = {"bundle.js": ("main.js",), "watch_bundle.js": ("main.js", "watch/page.js")}
-"""Names of the joined scripts of the pages, beside `main.js`, with the modules that each runs."""
+"""Names of the joined scripts of the pages, in the folder of `main.js`, with the modules that each runs."""
 
 
 @cache
@@ -51,8 +52,7 @@ def assets_version() -> str:
 
 def page_head(path: str) -> str:
     """Return the elements that the browser gets before those of Gradio on the page with a path."""
-    is_watch = path == f"/{WATCH}"
-    styles = ["components.css", *([f"{WATCH}/watch.css"] if is_watch else [])]
+    styles = ["components.css", *(["watch/watch.css"] if path == WATCH else [])]
     address = f"{ASSETS_ROUTE}/{assets_version()}"
     return "".join(
         (
@@ -67,7 +67,7 @@ def page_head(path: str) -> str:
 
 def page_script(path: str) -> str:
     """Return the script element of the page with a path: it follows those of Gradio, for whose files the page waits longest."""
-    name = "watch_bundle.js" if path == f"/{WATCH}" else "bundle.js"
+    name = "watch_bundle.js" if path == WATCH else "bundle.js"
     return f'<script type="module" src="{ASSETS_ROUTE}/{assets_version()}/{name}"></script>'
 
 

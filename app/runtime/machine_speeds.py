@@ -121,6 +121,7 @@ class MachineSpeeds:
                 with atomic_write(self._path) as temporary_path:
                     document = {key: asdict(entry) for key, entry in newest.items()}
                     temporary_path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+        # `filelock` raises the last one on systems whose files have no locks.
         except (OSError, Timeout, NotImplementedError) as error:
             log.info("cannot keep what was learnt in %s: %s", self._path, error)
 
