@@ -78,10 +78,10 @@ def _keep_queue_alive(page: gr.Blocks) -> None:
                 await process()
                 return
             except Exception:
-                # The requests that were running are lost, and those that wait are not.
+                # The requests that were running are lost, and those that wait are not. A stopped queue refuses new ones.
+                queue.stopped = False
                 log.exception("the queue of requests failed, and is started again")
                 await asyncio.sleep(QUEUE_RESTART_S)
-                queue.stopped = False
 
     queue.send_message = send_message  # type: ignore[method-assign, assignment]
     queue.start_processing = start_processing  # type: ignore[method-assign]

@@ -1,9 +1,10 @@
 """What is done with a part of the video that is watched, with its questions and with its subtitle files."""
 
+import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from longview.indexing.records.video import VideoEntry
 from longview.video.probing.probe import probe
@@ -108,6 +109,21 @@ def test_a_question_can_be_asked_of_all_videos(page: Page) -> None:
     page.wait_for_url("**/search?*answer=*")
     page.reload()
     expect(page.get_by_text("Sentence 10 is about lead pipes").first).to_be_visible()
+
+
+def test_a_late_reply_does_not_replace_the_exports_of_another_panel(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/versions", lambda route: held.append(route) if not held else route.continue_())
+    page.get_by_label("Exports, versions, subtitle files").click()
+    page.wait_for_timeout(200)
+    # A click beside the menu would close it.
+    page.get_by_role("tab", name="Transcript").press("ArrowRight")
+    links = page.get_by_role("link", name="SRT")
+    expect(links).to_have_attribute("href", re.compile("source=screen_text"))
+    with page.expect_response("**/subtitles"):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    expect(links).to_have_attribute("href", re.compile("source=screen_text"))
 
 
 def test_subtitle_files_are_added_and_removed(page: Page, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ const FORMATS = document.querySelector('meta[name=longview-formats]').content.sp
 export class ExportMenu {
   #source = '';
   #key = '';
+  // Number of the last reading of what the menu shows. The replies to an earlier one may come after it.
+  #reading = 0;
 
   constructor(session) {
     this.video = session.video;
@@ -32,6 +34,7 @@ export class ExportMenu {
   }
 
   async #fill() {
+    const reading = ++this.#reading;
     const source = this.#source;
     const track = this.video.track(source);
     const { versions } = await get(`/v1/videos/${this.video.id}/versions`).catch(() => ({ versions: [] }));
@@ -47,6 +50,7 @@ export class ExportMenu {
     const current = own.find((version) => (shown === null ? version.current : version.number === shown));
     if (current?.maker) rows.push(element('div', { class: 'menu-row made', text: text('watch.made', { maker: current.maker }) }));
     await this.subtitles.update();
+    if (reading !== this.#reading) return;
     this.rows.replaceChildren(...rows, ...this.subtitles.rows);
   }
 
