@@ -19,7 +19,9 @@ class JobOut(BaseModel):
     path: str
     title: str
     video_id: str | None
-    """Id of the video, which is in the library once something was found; null until the file was read."""
+    """Id of the video; null until the file was read."""
+    in_library: bool = False
+    """Whether the video is in the library: something of it was found, and nobody has removed it."""
     status: str
     """`waiting`, `running`, `paused`, `failed`, `done` or `cancelled`."""
     request: str
@@ -33,7 +35,7 @@ class JobOut(BaseModel):
     error_code: str
     attempts: int
     partial_results: int = 0
-    """Number of partial results so far: from the first on, the video is in the library."""
+    """Number of partial results so far."""
     priority: int
     position: float = 0.0
     """Place among the jobs of its priority that have not ended: the lowest is run first."""
@@ -56,6 +58,7 @@ class JobOut(BaseModel):
             path=str(job.path),
             title=job.title,
             video_id=job.video_id,
+            in_library=job.is_in_library,
             status=job.status,
             request=job.request,
             stage=job.stage,

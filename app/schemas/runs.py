@@ -185,11 +185,14 @@ class EstimateDocument(BaseModel):
     """Expected time of all sources, in seconds; null: that of a source is unknown."""
     is_rough: bool
     """Whether it follows from typical contents, and not from a look at the file."""
+    captions_footage: bool
+    """Whether a checkpoint is there that captions any footage; another one looks at it, and declines."""
 
     @classmethod
-    def of(cls, estimate: "Estimate") -> Self:
+    def of(cls, estimate: "Estimate", *, captions_footage: bool) -> Self:
         """Return the document of an estimate."""
         return cls(
+            captions_footage=captions_footage,
             files=estimate.files,
             duration_s=rounded(estimate.duration_s),
             unknown_files=estimate.unknown_files,

@@ -61,9 +61,12 @@ class QueuedJob:
     committed: str = ""
     """What the library had of the video when the last run began; see `longview.indexing.sqlite.queue.rows.committed_state`."""
 
+    is_in_library: bool = False
+    """Whether users see its video in the library: something of it was found, and nobody has removed it."""
+
     @property
     def video_id(self) -> str | None:
-        """The id of the video, which is in the library once something was found; None until the file was read."""
+        """The id of the video; None until the file was read."""
         return video_id_of(self.content_hash) or None
 
     @property

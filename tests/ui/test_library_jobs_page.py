@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from longview.core.processes import this_process
+from longview.indexing.records.job import QueuedJob
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair.copies import prepare_replacement, replace_database
 from tests.support.browser import needs_browser
@@ -145,3 +147,50 @@ def test_a_position_moves_the_bar_of_its_card_and_leaves_the_rest(page: Page, li
     library.set_position(video_id(2), 0.0)
     expect(card.locator(".seen")).to_be_hidden(timeout=5000)
     assert page.evaluate("window.chip.isConnected")
+
+
+def test_files_in_the_queue_have_cards_are_found_and_leave_when_something_of_them_was_found(page: Page, library: Library) -> None:
+    def add(name: str, *sources: str, number: int | None = None) -> QueuedJob:
+        """Add a job that no server takes. `number`: of the video, if the file was read."""
+        entry = sample_entry(video_id(number or 0))
+        values: dict[str, Any] = {"settings": {"profile": "none"}, "priority": 0, "options": {"sources": list(sources)}}
+        content = entry.content_hash if number else ""
+        return library.queue.add(Path(f"/films/{name}"), title=name, content_hash=content, **values)
+
+    cards, count = page.locator(".waiting-files li"), page.locator("longview-library .count")
+    whole, words = add("Éclair <b>one</b>.mp4", "speech", number=7), add("Éclair <b>one</b>.mp4", "screen_text", number=7)
+    for number in range(20):
+        add(f"film {number:02}.mp4")
+    # Two jobs of one file are one card, and those of videos that have cards have none.
+    expect(count).to_have_text("5 videos, 21 in the queue", timeout=5000)
+    expect(cards).to_have_count(9)
+    expect(page.locator(".more-files")).to_have_text("… and 13 more wait in the queue above.")
+    expect(cards.nth(0)).to_contain_text("Speech · waiting")
+    expect(cards.nth(1)).to_contain_text("Screen text · waiting")
+    page.get_by_label("Find by title").fill("ECLAIR one")
+    expect(count).to_have_text("0 videos, 1 in the queue")
+    expect(cards).to_have_count(2)
+    expect(page.get_by_text("No video matches.")).to_have_count(0)
+    page.get_by_label("Find by title").fill("")
+    page.get_by_label("State").select_option("paused")
+    expect(count).to_have_text("1 video")
+    cards_of_film = cards.filter(has_text="film 03.mp4")
+    page.get_by_label("State").select_option("waiting")
+    cards_of_film.get_by_role("button", name="Pause").click()
+    expect(cards_of_film).to_have_count(0)
+    page.get_by_label("State").select_option("")
+    library.queue.claim(whole.job_id, this_process())
+    library.queue.report(whole.job_id, this_process(), stage="Speech", fraction=0.25, seconds_left=300.0, partial_results=0)
+    expect(cards.first).to_contain_text("running 25 %", timeout=5000)
+    # As soon as something was found, the video has a card of its own.
+    put(library, 7, "Eclair")
+    expect(count).to_have_text("6 videos, 20 in the queue", timeout=5000)
+    expect(page.locator(".card", has_text="Eclair")).to_be_visible()
+    library.queue.cancel(words.job_id)
+    page.locator("longview-queue .queue > summary").click()
+    expect(page.locator("longview-queue .rows a", has_text="Éclair").first).to_have_attribute(
+        "href", f"/watch?video={video_id(7)}"
+    )
+    # A video that was removed is in the library no more.
+    library.removals.remove(video_id(7))
+    expect(page.locator("longview-queue .rows a", has_text="Éclair")).to_have_count(0, timeout=5000)

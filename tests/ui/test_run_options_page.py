@@ -59,6 +59,7 @@ def test_only_what_is_chosen_is_done_and_its_cost_is_said_before(page: Page, ser
     panel.get_by_label("Path of a file or folder").fill(str(videos / "twice.mp4"))
     cost = panel.locator(".cost").first
     expect(cost).to_contain_text("Takes about")
+    expect(cost).to_contain_text("Captions of footage need a larger model")
     panel.get_by_text("Options", exact=True).click()
     # What means nothing on this machine is not there.
     expect(panel.get_by_label("Screen text")).to_be_visible()

@@ -65,8 +65,11 @@ function costTexts(estimate, isAtMost, isHere) {
   else if (isKnown && estimate.estimated_seconds === null) sentences.push(text('cost.unknown'));
   else if (isKnown) sentences.push(text(isAtMost ? 'cost.most' : estimate.is_rough ? 'cost.rough' : 'cost.total', { time: duration(estimate.estimated_seconds) }));
   if (isKnown && estimate.files > 1) sentences.push(text('cost.files', { count: estimate.files.toLocaleString(), length: clock(estimate.duration_s) }));
-  const known = runs.filter((source) => source.estimated_seconds !== null);
+  // A model that captions no footage looks at it, and declines.
+  const look = estimate.captions_footage ? null : runs.find((source) => source.source === 'captions');
+  const known = runs.filter((source) => source.estimated_seconds !== null && source !== look);
   if (known.length > 1) sentences.push(known.map((source) => text('cost.source', { source: text(`source.${source.source}`), time: duration(source.estimated_seconds) })).join(' · '));
+  if (look) sentences.push(text('cost.footage'));
   const skipped = estimate.sources.find((source) => source.source === 'captions' && source.action === 'skip' && source.at_most_seconds);
   if (skipped) sentences.push(text('cost.long', { time: duration(skipped.at_most_seconds) }));
   if (estimate.unknown_files) {

@@ -7,9 +7,11 @@ import { element, shadow, toast } from './dom.js';
 import { listen } from './events.js';
 import { Grid } from './grid.js';
 import { askRunOptions } from './index_dialog.js';
+import { jobList } from './jobs.js';
 import { pageAddress } from './page_address.js';
 import { Selection } from './selection.js';
 import { text } from './strings.js';
+import { WaitingFiles } from './waiting_files.js';
 
 const PAGE = 120;
 const TYPING_MS = 150;
@@ -29,6 +31,8 @@ function firstAddress() {
 
 class Library extends HTMLElement {
   #grid = new Grid();
+  #files = new WaitingFiles();
+  #fileCount = 0;
   #bar = new BulkBar((action, videos) => this.#act(action, videos, this.#selected.ids));
   #videos = [];
   #selected = new Selection();
@@ -51,7 +55,10 @@ class Library extends HTMLElement {
     this.#build(root);
     listen('videos', ({ ids }) => this.#changed.add(ids));
     listen('positions', ({ ids }) => this.#readPositions(ids));
-    listen('jobs', ({ jobs }) => this.#refreshStates(jobs));
+    jobList.addEventListener('change', ({ detail }) => {
+      this.#refreshStates(detail.map(({ job }) => job));
+      this.#drawFiles();
+    });
     listen('reset', async () => { if (!(await this.#reload())) this.#load(); });
     listen('connection', (isThere) => { if (isThere && this.#error) this.#load(); });
     window.addEventListener('scroll', () => this.#schedule(), { passive: true });
@@ -77,7 +84,7 @@ class Library extends HTMLElement {
     this.tools = element('div', { class: 'tools' }, this.find, ...this.selects, this.count, this.add);
     this.message = element('div', { class: 'message' });
     this.empty = element('div', { class: 'empty', hidden: true }, pickers({ isLarge: true }));
-    root.append(this.tools, this.panel, this.#bar.element, this.message, this.empty, this.#grid.element);
+    root.append(this.tools, this.panel, this.#bar.element, this.message, this.empty, this.#files.element, this.#grid.element);
     this.#grid.element.addEventListener('click', (event) => this.#clicked(event));
     this.#grid.element.addEventListener('change', (event) => this.#checked(event));
   }
@@ -98,6 +105,7 @@ class Library extends HTMLElement {
   #filter() {
     this.filters = { query: this.find.value.trim(), ...Object.fromEntries(this.selects.map((select) => [select.dataset.filter, select.value])) };
     history.replaceState(null, '', pageAddress('/', this.filters));
+    this.#drawFiles();
     this.#load();
   }
 
@@ -269,18 +277,13 @@ class Library extends HTMLElement {
     const ids = changed.map((job) => job.video_id).filter((id) => this.filters.state || this.#isLoaded(id) || this.#selected.has(id));
     if (ids.length) this.#changed.add(ids);
     const byVideo = new Map(jobs.filter((job) => job.video_id).map((job) => [job.video_id, job]));
-    let isChanged = false;
     for (const video of this.#videos) {
       const job = byVideo.get(video.video_id);
       if (!job) continue;
       for (const state of video.sources ?? [])
-        if (state.state === 'running' && job.status === 'running') {
-          // The share of the job is of all its sources, and that of a card is of one.
-          state.seconds_left = job.seconds_left;
-          isChanged = true;
-        }
+        // The share of the job is of all its sources, and that of a card is of one.
+        if (state.state === 'running' && job.status === 'running') state.seconds_left = job.seconds_left;
     }
-    if (isChanged) this.#draw();
   }
 
   #measure() {
@@ -294,14 +297,20 @@ class Library extends HTMLElement {
     requestAnimationFrame(() => { this.isScheduled = false; this.#draw(); });
   }
 
+  #drawFiles() {
+    this.#fileCount = this.#files.draw(this.filters);
+    this.#draw();
+  }
+
   #draw() {
     if (this.#total === null && !this.#error) return;
     const isFiltered = ['query', 'state', 'source'].some((name) => this.filters[name]);
     const isEmpty = this.#total === 0 && !isFiltered && !this.#error;
     this.empty.hidden = !isEmpty;
     this.tools.hidden = isEmpty;
-    this.count.textContent = this.#total === null ? '' : this.#total === 1 ? text('library.count.one') : text('library.count', { count: this.#total.toLocaleString() });
-    this.#drawMessage(isFiltered);
+    const videos = this.#total === 1 ? text('library.count.one') : text('library.count', { count: this.#total?.toLocaleString() });
+    this.count.textContent = this.#total === null ? '' : [videos, this.#fileCount && text('library.count.files', { count: this.#fileCount.toLocaleString() })].filter(Boolean).join(', ');
+    this.#drawMessage(isFiltered && !this.#fileCount);
     this.#drawBar();
     this.#loadUpTo(this.#grid.draw(this.#videos, this.#total ?? 0, this.#selected));
   }

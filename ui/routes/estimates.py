@@ -52,10 +52,12 @@ def estimates_router(app: Longview) -> APIRouter:
             options = checked_options(wanted.options)
             if wanted.files is not None and wanted.path is None:
                 facts = [_facts(file) for file in wanted.files]
-                return schemas.EstimateDocument.of(estimates.of_files(facts, options, more_files=wanted.more_files))
-            if wanted.files is not None or wanted.more_files or not (wanted.path or "").strip():
+                found = estimates.of_files(facts, options, more_files=wanted.more_files)
+            elif wanted.files is not None or wanted.more_files or not (wanted.path or "").strip():
                 raise BadRequest("An estimate is for a path of this machine or for files, one of them.")
-            return schemas.EstimateDocument.of(estimates.of_path(Path((wanted.path or "").strip()), options))
+            else:
+                found = estimates.of_path(Path((wanted.path or "").strip()), options)
+            return schemas.EstimateDocument.of(found, captions_footage=app.captions_footage)
 
         async with slots:
             return conditional(request, await run_in_threadpool(document))

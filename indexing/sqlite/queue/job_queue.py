@@ -15,6 +15,7 @@ from longview.indexing.records.job import CRASHED, PERSON, JobStatus, QueuedJob,
 from longview.indexing.sqlite.database.database import Database
 from longview.indexing.sqlite.database.rows import insertion, now
 from longview.indexing.sqlite.queue.rows import (
+    JOBS,
     begin_job,
     change_job,
     committed_state,
@@ -50,10 +51,11 @@ class JobQueue:
         """
         with self._database.connection() as db:
             rows = db.execute(
-                "SELECT * FROM jobs WHERE status IN ('waiting', 'running', 'paused', 'failed') ORDER BY priority DESC, position"
+                f"SELECT * FROM {JOBS} WHERE status IN ('waiting', 'running', 'paused', 'failed') "
+                "ORDER BY priority DESC, position"
             ).fetchall()
             ended_rows = db.execute(
-                "SELECT * FROM jobs WHERE status IN ('done', 'cancelled') ORDER BY changed_at DESC, job_id DESC LIMIT ?",
+                f"SELECT * FROM {JOBS} WHERE status IN ('done', 'cancelled') ORDER BY changed_at DESC, job_id DESC LIMIT ?",
                 (-1 if ended_limit is None else ended_limit,),
             ).fetchall()
             dead_owners = gone_owners(db)
@@ -154,7 +156,7 @@ class JobQueue:
         """Pause the unfinished jobs of a process. `with_unowned`: and all that wait for any, unless another process runs jobs."""
         with self._database.transaction() as db:
             release_lost_jobs(db)
-            rows = db.execute("SELECT * FROM jobs WHERE status IN ('waiting', 'running')").fetchall()
+            rows = db.execute(f"SELECT * FROM {JOBS} WHERE status IN ('waiting', 'running')").fetchall()
             jobs = [job_from(row) for row in rows]
             with_unowned = with_unowned and not any(job.owner not in ("", owner) for job in jobs)
             for job in jobs:
@@ -211,7 +213,7 @@ class JobQueue:
     def has_done(self, content_hash: str, options: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
         """Whether a job with these options and settings has come to its end for this content."""
         with self._database.connection() as db:
-            rows = db.execute("SELECT * FROM jobs WHERE content_hash = ? AND status = 'done'", (content_hash,))
+            rows = db.execute(f"SELECT * FROM {JOBS} WHERE content_hash = ? AND status = 'done'", (content_hash,))
             return any(has_request(job, options, settings) for job in map(job_from, rows))
 
     # -- running -------------------------------------------------------------------------------------------------------
@@ -239,7 +241,7 @@ class JobQueue:
 
         def find(db: sqlite3.Connection) -> QueuedJob | None:
             rows = db.execute(
-                "SELECT * FROM jobs WHERE status = 'waiting' AND owner = '' AND (content_hash = '' OR content_hash NOT IN "
+                f"SELECT * FROM {JOBS} WHERE status = 'waiting' AND owner = '' AND (content_hash = '' OR content_hash NOT IN "
                 "(SELECT content_hash FROM jobs WHERE status = 'running')) ORDER BY priority DESC, position"
             )
             suitable = (job for job in map(job_from, rows) if not job.settings or fixed(job.settings) == fixed(settings))
@@ -321,7 +323,7 @@ class JobQueue:
         be cancelled is, even if its run came to its end first: who asked was told so.
         """
         with self._database.transaction() as db:
-            row = db.execute("SELECT * FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
+            row = db.execute(f"SELECT * FROM {JOBS} WHERE job_id = ?", (job_id,)).fetchone()
             if row is None or row["owner"] != owner:
                 return None
             request = row["request"]

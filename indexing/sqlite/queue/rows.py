@@ -11,9 +11,15 @@ from typing import Any
 from longview.core.processes import has_same_boot, is_on_this_machine, is_running
 from longview.indexing.errors import UnknownJob
 from longview.indexing.records.job import CRASHED, MAX_CRASHES, JobStatus, QueuedJob, Request
-from longview.indexing.records.track import video_id_of
+from longview.indexing.records.track import ID_DIGITS, video_id_of
 from longview.indexing.sqlite.database.rows import now, object_from
+from longview.indexing.sqlite.listing import IS_IN_LIBRARY
 
+JOBS = (
+    "(SELECT jobs.*, content_hash != '' AND EXISTS (SELECT 1 FROM videos "
+    f"WHERE videos.video_id = substr(jobs.content_hash, 1, {ID_DIGITS}) AND {IS_IN_LIBRARY}) AS is_in_library FROM jobs)"
+)
+"""All jobs, with whether users see their videos in the library."""
 MAX_NUMBER = (1 << 63) - 1
 """Maximum number of a job."""
 LEASE_S = 120.0
@@ -28,8 +34,8 @@ def find_same_job(
     A job that runs counts only if it has read this content, and if it is not about to be stopped.
     """
     rows = db.execute(
-        "SELECT * FROM jobs WHERE path = :path AND status IN ('waiting', 'running', 'paused', 'failed') "
-        "UNION SELECT * FROM jobs WHERE content_hash = :hash AND :hash != '' "
+        f"SELECT * FROM {JOBS} WHERE path = :path AND status IN ('waiting', 'running', 'paused', 'failed') "
+        f"UNION SELECT * FROM {JOBS} WHERE content_hash = :hash AND :hash != '' "
         "AND status IN ('waiting', 'running', 'paused', 'failed')",
         {"path": str(path), "hash": content_hash},
     ).fetchall()
@@ -52,7 +58,7 @@ def release_lost_jobs(db: sqlite3.Connection) -> None:
     may be what ends every process that reads it.
     """
     for owner in gone_owners(db):
-        rows = db.execute("SELECT * FROM jobs WHERE owner = ? AND status IN ('waiting', 'running')", (owner,)).fetchall()
+        rows = db.execute(f"SELECT * FROM {JOBS} WHERE owner = ? AND status IN ('waiting', 'running')", (owner,)).fetchall()
         for job in map(job_from, rows):
             values: dict[str, Any] = {"status": without_owner(job).status, "request": "", "owner": "", "stage": ""}
             # A machine that was shut down says nothing about the file.
@@ -98,7 +104,7 @@ def without_owner(job: QueuedJob) -> QueuedJob:
 
 def read_request(db: sqlite3.Connection, job_id: int, owner: str) -> Request:
     """Return what was asked of a job of a process; `cancel` if the job is no longer its own."""
-    row = db.execute("SELECT * FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
+    row = db.execute(f"SELECT * FROM {JOBS} WHERE job_id = ?", (job_id,)).fetchone()
     is_own = row is not None and row["owner"] == owner
     return job_from(row).request if is_own else "cancel"
 
@@ -138,7 +144,7 @@ def read_job(db: sqlite3.Connection, job_id: int) -> QueuedJob:
         UnknownJob: there is none.
     """
     # SQLite refuses larger numbers.
-    row = None if job_id > MAX_NUMBER else db.execute("SELECT * FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
+    row = None if job_id > MAX_NUMBER else db.execute(f"SELECT * FROM {JOBS} WHERE job_id = ?", (job_id,)).fetchone()
     if row is None:
         raise UnknownJob(f"There is no job {job_id}; `longview jobs` lists those of this library.")
     return job_from(row)
@@ -149,4 +155,5 @@ def job_from(row: sqlite3.Row) -> QueuedJob:
     names: Iterable[str] = row.keys()
     values: dict[str, Any] = {name: row[name] for name in names}
     options, settings = object_from(row["options"]), object_from(row["settings"])
-    return QueuedJob(**values | {"path": Path(row["path"]), "options": options, "settings": settings})
+    parsed = {"path": Path(row["path"]), "options": options, "settings": settings, "is_in_library": bool(row["is_in_library"])}
+    return QueuedJob(**values | parsed)
