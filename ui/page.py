@@ -14,7 +14,7 @@ from longview.ui import render
 from longview.ui.library_page import library_page
 from longview.ui.search_page import search_page
 from longview.ui.streaming import ActiveSearches
-from longview.ui.watch_page import watch_page
+from longview.ui.watch_page import place, watch_page
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospac
 )
 """A theme with system fonts: the default one would fetch its fonts from the internet. Its own colours of these texts have a
 contrast below 4.5."""
+SHELL = "<longview-uploads></longview-uploads><longview-queue></longview-queue>"
+"""The own components that are above the content of a page."""
 QUEUE_RESTART_S = 0.2
 """Time after which the queue of requests is started again after an error, in seconds."""
 MAX_WAITING_REQUESTS = 64
@@ -40,7 +42,7 @@ def build(app: Longview, workers: Workers) -> gr.Blocks:
         _shell(app)
         library_page(app, workers)
     with page.route("Watch", "/watch"):
-        _shell(app, has_notice=False)
+        _shell(app, place("shell"), has_notice=False)
         watch_page(app, workers, page)
     with page.route("Search", "/search"):
         _shell(app)
@@ -52,12 +54,12 @@ def build(app: Longview, workers: Workers) -> gr.Blocks:
     return page
 
 
-def _shell(app: Longview, *, has_notice: bool = True) -> None:
+def _shell(app: Longview, content: str = SHELL, *, has_notice: bool = True) -> None:
     """Build what is above the content of a page: the notice, and the queue. The place beside a player is for the video."""
     gr.Navbar(main_page_name="Library")
     if has_notice and app.notice:
         gr.HTML(render.notice(app.notice), elem_id="longview-notice")
-    gr.HTML("<longview-uploads></longview-uploads><longview-queue></longview-queue>", elem_id="longview-shell")
+    gr.HTML(content, elem_id="longview-shell")
 
 
 def _keep_queue_alive(page: gr.Blocks) -> None:

@@ -22,7 +22,9 @@ MAX_AGE_S = 365 * 24 * 3600
 """Time for which a browser keeps a script or style of a version, in seconds."""
 FIRST_SCRIPT = "idle_frames.js"
 """The script that runs before all others."""
-HEAD, HEAD_END = b"<head>", b"</head>"
+BASE_STYLE = "base.css"
+"""The style of what is drawn before Gradio has loaded."""
+HEAD = b"<head>"
 WATCH = "/watch"
 """Path of the page that has scripts and styles of its own."""
 BUNDLES = {"bundle.js": ("main.js",), "watch_bundle.js": ("main.js", "watch/page.js")}
@@ -52,6 +54,7 @@ def assets_version() -> str:
 
 def page_head(path: str) -> str:
     """Return the elements that the browser gets before those of Gradio on the page with a path."""
+    script = "watch_bundle.js" if path == WATCH else "bundle.js"
     styles = ["components.css", *(["watch/watch.css"] if path == WATCH else [])]
     address = f"{ASSETS_ROUTE}/{assets_version()}"
     return "".join(
@@ -60,15 +63,11 @@ def page_head(path: str) -> str:
             f'<meta name="longview-suffixes" content="{" ".join(MEDIA_SUFFIXES)}">',
             f'<meta name="longview-formats" content="{" ".join(FORMATS)}">',
             f'<meta name="longview-subtitles" content="{",".join(FILE_SUFFIXES)}">',
+            f'<link rel="stylesheet" href="{address}/{BASE_STYLE}">',
             *(f'<link rel="preload" as="style" href="{address}/{name}">' for name in styles),
+            f'<script type="module" src="{address}/{script}"></script>',
         )
     )
-
-
-def page_script(path: str) -> str:
-    """Return the script element of the page with a path: it follows those of Gradio, for whose files the page waits longest."""
-    name = "watch_bundle.js" if path == WATCH else "bundle.js"
-    return f'<script type="module" src="{ASSETS_ROUTE}/{assets_version()}/{name}"></script>'
 
 
 class Assets:
@@ -99,11 +98,11 @@ class Assets:
 
 
 class PageHead:
-    """Puts `page_head` at the beginning of the head of each page, and `page_script` at its end."""
+    """Puts `page_head` at the beginning of the head of each page."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._elements = {path: (HEAD + page_head(path).encode(), page_script(path).encode() + HEAD_END) for path in PAGES}
+        self._heads = {path: HEAD + page_head(path).encode() for path in PAGES}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on; extend the document of a page."""
@@ -125,8 +124,7 @@ class PageHead:
             headers = MutableHeaders(scope=start)
             is_page = "text/html" in headers.get("content-type", "") and "content-encoding" not in headers
             if is_page:
-                head, head_end = self._elements[scope["path"]]
-                body = body.replace(HEAD, head, 1).replace(HEAD_END, head_end, 1)
+                body = body.replace(HEAD, self._heads[scope["path"]], 1)
                 headers["content-length"] = str(len(body))
             await send(start)
             await send({"type": "http.response.body", "body": body})

@@ -35,6 +35,7 @@ from longview.ui.routes.tracks import tracks_router
 from longview.ui.routes.uploads import upload_routes
 from longview.ui.routes.videos import videos_router
 from longview.ui.uploads import UPLOAD_ROUTE, UploadRoute
+from longview.ui.watch_address import WatchAddress
 
 MAX_TIME_MS = 1000 * 3600 * 24 * 365
 """Maximum time of a thumbnail, in milliseconds: a year, which no video lasts."""
@@ -139,6 +140,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
     own_paths = [route.path_regex for route in own_routes if isinstance(route, Route | Mount)]
     upload_paths = [route.path_regex for route in own_routes if isinstance(route, Route) and route.path == SUBTITLES_ROUTE]
     web.add_middleware(PageHead)
+    web.add_middleware(WatchAddress, library=app)
     web.add_middleware(CheckedInputs, page=page, own_paths=own_paths, upload_paths=upload_paths)
     # This prevents DNS rebinding: the page of another site cannot reach this server under that site's name.
     web.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])

@@ -10,7 +10,6 @@ from fastapi.concurrency import run_in_threadpool
 
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.service import Longview
-from longview.app.serving.sample import newest_video
 from longview.app.serving.sample_questions import video_examples
 from longview.app.serving.workers import Workers
 from longview.app.text.counts import count_text
@@ -36,6 +35,11 @@ NAMED_VIDEO = "(id, text) => [id || new URLSearchParams(location.search).get('vi
 """Script that takes the video of the address while Gradio's field for it is empty, which the load event of the page fills."""
 
 
+def place(part: str) -> str:
+    """Return the element into which a part of the page moves that is drawn before Gradio has loaded: `assets/watch/place.js`."""
+    return f'<longview-place data-part="{part}"></longview-place>'
+
+
 def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
     """Build the page inside of a route of Gradio's blocks, `page`."""
     # Scripts of the page click the buttons.
@@ -44,11 +48,11 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
     conversation_changed = gr.Button(visible="hidden", elem_id="longview-conversation-changed")
     with gr.Row(elem_id="longview-workplace"):
         with gr.Column(scale=3, elem_id="longview-main"):
-            gr.HTML("<longview-watch></longview-watch>", elem_id="longview-watch")
+            gr.HTML(place("watch"), elem_id="longview-watch")
             offer = gr.HTML()
             caption_again = gr.Button("Caption again", visible=False, size="sm", elem_classes="caption-again")
         with gr.Column(scale=2, elem_id="longview-side", elem_classes="needs-video"):
-            gr.HTML("<longview-panels></longview-panels>", elem_id="longview-panels")
+            gr.HTML(place("panels"), elem_id="longview-panels")
             with gr.Column(elem_id="longview-chat"):
                 chat = gr.Chatbot(
                     label="Questions",
@@ -83,17 +87,17 @@ def watch_page(app: Longview, workers: Workers, page: gr.Blocks) -> None:
 
     @reports_errors
     def on_load(request: gr.Request) -> list[Any]:
+        # The address names a video, unless the library has none.
         wanted_id = request.query_params.get("video") or ""
-        video_id = wanted_id
+        entry: VideoEntry | None = None
 
         def render_updates() -> list[Any]:
-            nonlocal video_id
-            entry = find_entry(app, wanted_id) if wanted_id else newest_video(app.videos())
-            video_id = entry.video_id if entry else wanted_id
+            nonlocal entry
+            entry = find_entry(app, wanted_id) if wanted_id else None
             return video_view(app, workers, entry)
 
         updates = or_failure(render_updates, len(view))
-        return [video_id, *updates]
+        return [entry.video_id if entry else wanted_id, *updates]
 
     @reports_errors
     def on_select(video_id: str | None) -> list[Any]:

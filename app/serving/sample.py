@@ -20,6 +20,7 @@ from longview.core.atomic import atomic_write
 from longview.core.progress import Progress
 from longview.indexing.library_files import SAMPLE_FILES
 from longview.indexing.records.job import CRASHED
+from longview.indexing.records.listing import ListingQuery
 from longview.indexing.records.video import VideoEntry
 from longview.video.synthetic import render, sample_events
 
@@ -89,13 +90,20 @@ def add_samples(app: Longview, workers: Workers, samples: Sequence[Sample] = SAM
             return
 
 
-def newest_video(videos: Sequence[VideoEntry]) -> VideoEntry | None:
-    """Return the video that a page opens by itself: the newest one, but the rendered sample only where there is no other.
+def video_to_open(app: Longview) -> VideoEntry | None:
+    """Return the video that a page opens by itself: the one that was watched last, else the newest one; None: there is none.
 
-    The words of the narrated sample are found by a first search. `videos`: those of the library, the newest one last.
+    The rendered sample is opened only where there is no other, because the words of the narrated one are found by a first search.
+
+    Raises:
+        LibraryUnusable: the library cannot be read.
     """
-    others = [video for video in videos if (video.path.parent.name, video.path.name) != (SAMPLE_FILES, SHAPES_SAMPLE.name)]
-    return next(reversed(others or videos), None)
+    (last,) = app.listing(ListingQuery(sort="watched", is_descending=True), limit=1).entries or (None,)
+    if last is None or last.watched_at:
+        return last
+    newest = app.listing(ListingQuery(sort="added", is_descending=True), limit=2).entries
+    others = [video for video in newest if (video.path.parent.name, video.path.name) != (SAMPLE_FILES, SHAPES_SAMPLE.name)]
+    return next(iter(others or newest), None)
 
 
 def resume_samples(app: Longview) -> None:

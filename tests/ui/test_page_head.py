@@ -6,14 +6,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from longview.ui.bundle import bundle
-from longview.ui.page_head import ASSETS_ROUTE, Assets, asset_contents, page_head, page_script
+from longview.ui.page_head import ASSETS_ROUTE, Assets, asset_contents, page_head
 
 
 def test_a_page_names_its_scripts_by_version_and_browsers_keep_them() -> None:
     client = TestClient(Assets(), root_path=ASSETS_ROUTE)
-    addresses = re.findall(rf'"({ASSETS_ROUTE}/[^"]+)"', page_head("/watch") + page_script("/watch"))
+    addresses = re.findall(rf'"({ASSETS_ROUTE}/[^"]+)"', page_head("/watch"))
     assert {address.rsplit("/", 1)[1] for address in addresses} == {
         "idle_frames.js",
+        "base.css",
         "components.css",
         "watch.css",
         "watch_bundle.js",
@@ -23,7 +24,7 @@ def test_a_page_names_its_scripts_by_version_and_browsers_keep_them() -> None:
         name = address.split("/", 3)[3]
         assert response.content == asset_contents()[name] and "immutable" in response.headers["cache-control"]
         assert response.headers["content-type"].startswith("text/css" if name.endswith(".css") else "text/javascript")
-    assert "/watch" not in page_head("/") + page_script("/")
+    assert "/watch" not in page_head("/")
 
 
 def test_a_page_of_an_older_version_gets_none_of_this_one() -> None:
@@ -50,7 +51,7 @@ def test_a_bundle_runs_each_module_once_after_what_it_imports() -> None:
     assert re.findall(r"^// (.*)$", joined, re.MULTILINE) == ["base.js", "parts/word.js", "parts/side.js", "main.js"]
     assert "const { word: noun } = modules['parts/word.js'];" in joined and "return { own, more, Kind };" in joined
     assert not re.search(r"^(import|export)\b", joined, re.MULTILINE)
-    assert "bundle.js" in page_script("/") and b"modules['library.js']" in asset_contents()["bundle.js"]
+    assert "bundle.js" in page_head("/") and b"modules['library.js']" in asset_contents()["bundle.js"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_a_database_that_is_deleted_under_a_server_is_shown_as_an_error(tmp_path
     entry = put_captions(app.parts.library, sample_entry("a" * 12), sample_events("a red circle"))
     functions = {function.name: function.fn for function in build(app, Workers(app)).fns.values() if function.fn}
     (tmp_path / DATABASE).unlink()
-    updates = functions["on_load"](SimpleNamespace(query_params={}))
+    updates = functions["on_load"](SimpleNamespace(query_params={"video": entry.video_id}))
     assert sum(f"{DATABASE} of the library is missing" in str(update) for update in updates) == 1
     with pytest.raises(gr.Error, match="missing"):
         functions["on_select"](entry.video_id)

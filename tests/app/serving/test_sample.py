@@ -15,11 +15,9 @@ from longview.app.service import Longview
 from longview.app.serving.sample import (
     PACKAGED,
     SAMPLES,
-    SHAPES_SAMPLE,
     SLIDES_SAMPLE,
     Sample,
     add_samples,
-    newest_video,
     resume_samples,
 )
 from longview.app.serving.workers import Workers
@@ -91,14 +89,6 @@ def first_start_s(app: Longview, entry: VideoEntry, query: str, source: str) -> 
 def test_the_narrated_sample_comes_first() -> None:
     # Its file is only copied, so that there is something to watch at once.
     assert SAMPLES[0] is SLIDES_SAMPLE and len(SAMPLES) == 2
-
-
-def test_a_page_opens_the_newest_video_and_of_the_samples_the_narrated_one(slides: VideoEntry) -> None:
-    shapes, own = (replace(slides, path=slides.path.with_name(name)) for name in (SHAPES_SAMPLE.name, "own.mp4"))
-    assert newest_video([slides, shapes]) is slides
-    assert newest_video([shapes]) is shapes
-    assert newest_video([slides, shapes, own]) is own
-    assert newest_video([]) is None
 
 
 @needs_speech_model

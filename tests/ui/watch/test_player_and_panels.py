@@ -273,11 +273,15 @@ def test_a_track_that_grows_is_read_on_where_it_is_read(page: Page, server: Serv
     page.mouse.wheel(0, 200)
     page.wait_for_function("document.querySelector('longview-panels').shadowRoot.querySelector('.list').scrollTop === 200")
     expect(row).to_be_in_viewport()
-    place = "row => row.getBoundingClientRect().top - row.closest('.list').getBoundingClientRect().top"
-    before = row.evaluate(place)
+    place = """() => {
+      const list = document.querySelector('longview-panels').shadowRoot.querySelector('.list');
+      const row = [...list.querySelectorAll('.row')].find((each) => each.textContent.includes('Sentence 10 is'));
+      return row.getBoundingClientRect().top - list.getBoundingClientRect().top;
+    }"""
+    before = page.evaluate(place)
     library.tracks.append(video_id, replace(track, status="complete", done_s=100.0), rows[30:], after_s=30.0)
     expect(page.locator("longview-panels .source-state")).to_be_empty(timeout=5000)
-    assert row.evaluate(place) == pytest.approx(before, abs=1)
+    assert page.evaluate(place) == pytest.approx(before, abs=1)
     expect(row).to_have_attribute("aria-setsize", "96")
     page.locator("longview-panels .list").focus()
     page.keyboard.press("End")

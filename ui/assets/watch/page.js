@@ -9,6 +9,7 @@ import { bindChat } from './chat.js';
 import { bindKeys, keysDialog } from './keys.js';
 import { loadSprite, Waveform } from './pictures.js';
 import './panels.js';
+import { placed, showParts } from './place.js';
 import { Controls } from './player.js';
 import { SelectionBar } from './selection_bar.js';
 import { Segments } from './segments.js';
@@ -84,10 +85,12 @@ class Watch extends HTMLElement {
     bindKeys(this.session, { panels: () => document.querySelector('longview-panels'), toggleFullScreen: () => this.#toggleFullScreen(), help: this.help });
     this.waveform = new Waveform(this.session);
     // The panels end where the window ends, whatever is above them.
-    const side = document.getElementById('longview-side');
-    const place = () => side?.style.setProperty('--lv-top', `${Math.round(side.parentElement.getBoundingClientRect().top + scrollY)}px`);
-    new ResizeObserver(place).observe(document.getElementById('longview-shell') ?? this);
-    place();
+    placed.then(() => {
+      const side = document.getElementById('longview-side');
+      const setTop = () => side.style.setProperty('--lv-top', `${Math.round(side.parentElement.getBoundingClientRect().top + scrollY)}px`);
+      new ResizeObserver(setTop).observe(document.getElementById('longview-shell'));
+      setTop();
+    });
   }
 
   #say(message, action = null) {
@@ -208,3 +211,4 @@ function factsText({ facts }) {
 }
 
 customElements.define('longview-watch', Watch);
+showParts();

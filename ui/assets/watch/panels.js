@@ -4,6 +4,7 @@ import { icon } from '../icons.js';
 import { hasText, text } from '../strings.js';
 import { fold } from './folding.js';
 import { ExportMenu } from './export_menu.js';
+import { placed } from './place.js';
 import { RowList } from './rows.js';
 import { MAX_CHARACTERS, textNodes } from './row_text.js';
 import { selectedSpan } from './selected_text.js';
@@ -51,6 +52,7 @@ class Panels extends HTMLElement {
     window.addEventListener('popstate', () => this.#readAddress());
     this.#readAddress();
     this.#update();
+    placed.then(() => this.#update());
   }
 
   #readAddress() {

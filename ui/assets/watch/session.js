@@ -62,11 +62,11 @@ class Session extends EventTarget {
 
 async function makeSession() {
   const parameters = new URLSearchParams(location.search);
-  let id = parameters.get('video');
+  const id = parameters.get('video');
+  // The server completes the address, unless the library is empty or cannot be read, which this says.
   if (!id) {
-    const page = await get('/v1/videos?limit=1&sort=added&descending=true');
-    id = page.videos[0]?.video_id;
-    if (!id) return null;
+    await get('/v1/videos?limit=1');
+    return null;
   }
   const start = Number(parameters.get('t'));
   const video = new Video(id);
