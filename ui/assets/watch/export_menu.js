@@ -21,7 +21,7 @@ export class ExportMenu {
     this.rows = element('div', { class: 'menu-rows' });
     this.element = element('details', { class: 'panel-menu' }, element('summary', { 'aria-label': text('watch.menu'), title: text('watch.menu') }, icon('more')), this.rows);
     this.element.addEventListener('toggle', () => { if (this.element.open) this.#fill(); });
-    // The page itself clicks Gradio's buttons, which is no click beside the menu.
+    // The page itself clicks buttons of Gradio, which does not close the menu.
     document.addEventListener('click', (event) => { if (event.isTrusted && !event.composedPath().includes(this.element)) this.element.open = false; });
     this.element.addEventListener('keydown', (event) => { if (event.key === 'Escape') this.element.open = false; });
   }
