@@ -78,6 +78,8 @@ def _protect(headers: MutableHeaders, *, is_page: bool) -> None:
         del headers[name]
     for name, value in RESPONSE_HEADERS.items():
         headers[name] = value
+    # A browser shares its cache among the ports of a machine: a reply to this page must not answer the page of another.
+    headers.add_vary_header("Sec-Fetch-Site")
     # A policy that a response has already stays in force beside this one.
     headers.append("Content-Security-Policy", FRAME_POLICY)
     if is_page:

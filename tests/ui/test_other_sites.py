@@ -1,8 +1,10 @@
 """The page of another origin, in a real browser: it reads, embeds and changes nothing, and cannot tell which videos are here."""
 
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.support.browser import needs_browser
 from tests.support.page_servers import Server
+from tests.support.shell import Shell
 
 pytestmark = needs_browser
 
@@ -74,6 +77,16 @@ def other_url() -> Iterator[str]:
         site.shutdown()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def month_old_file(shell: Shell) -> Iterator[None]:
+    """Browsers keep a file for a tenth of its age without asking again."""
+    path = Path(shell.json("list")["videos"][0]["path"])
+    before_s = path.stat().st_mtime
+    os.utime(path, (before_s, before_s - 30 * 86_400))
+    yield
+    os.utime(path, (before_s, before_s))
+
+
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     page = browser.new_page()
@@ -90,6 +103,8 @@ def probe(page: Page, site_url: str, server: Server, video_id: str) -> dict[str,
 
 
 def test_a_page_of_another_port_learns_nothing_about_a_video(page: Page, other_url: str, server: Server, video_id: str) -> None:
+    # The browser has the video, its picture and its export in its cache, which pages of all ports share.
+    assert probe(page, server.url, server, video_id)["video"] == "loaded"
     there, missing = (probe(page, other_url, server, each) for each in (video_id, MISSING_ID))
     assert there == missing
     frames = {there.pop("page_frame"), there.pop("export_frame")}
@@ -117,6 +132,7 @@ def test_a_form_of_another_site_changes_nothing(page: Page, other_url: str, serv
 def test_a_link_of_another_site_leads_to_the_page_and_to_nothing_else(
     page: Page, other_url: str, server: Server, video_id: str
 ) -> None:
+    assert probe(page, server.url, server, video_id)["video"] == "loaded"
     for path, status in (("/", 200), (f"/?video={video_id}", 200), (f"/media/{video_id}", 403), (f"/export/{video_id}.srt", 403)):
         page.goto(other_url)
         with page.expect_navigation() as navigation:

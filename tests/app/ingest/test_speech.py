@@ -201,8 +201,8 @@ def test_progress_is_the_share_of_the_sound_that_was_recognised(tmp_path: Path, 
     before, resumed = times_s(2), times_s(99)
     assert resumed[0][0] > before[-1][0] and len(before) == 2 and len(resumed) >= 3
     for done_s, shown_s in before + resumed:
-        # The decoder is up to a minute ahead of the recognition.
-        assert abs(done_s - shown_s) < 2 * BLOCK_S
+        # The decoder is a minute ahead of the recognition, and the shares of loading and decoding depend on the machine.
+        assert abs(done_s - shown_s) < 4 * BLOCK_S
 
 
 @pytest.fixture(scope="module")
