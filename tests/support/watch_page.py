@@ -11,6 +11,8 @@ SPOKEN = [
     (number, f"Sentence {number} is about {'lead pipes' if number % 20 == 10 else 'trees and Blüten'}.") for number in range(96)
 ]
 """Start in seconds and text of what is said."""
+WORD_S = 0.125
+"""Duration of each word, in seconds: a sentence ends before the next one begins."""
 PHONE: ViewportSize = {"width": 390, "height": 844}
 MANY = 100_000
 TIME = f"{VIDEO}?.currentTime"

@@ -154,6 +154,7 @@ const ENGLISH = {
   'upload.refused': 'The server does not take this file.',
   'upload.skipped.one': '“{name}” is neither a video nor sound, and was left out.',
   'upload.skipped': '{count} files that are neither videos nor sound were left out.',
+  'watch.title': '{title} · Longview',
   'watch.player': 'Video',
   'watch.controls': 'Player',
   'watch.play': 'Play',

@@ -13,7 +13,7 @@ from longview.video.synthetic import ShapesEvent, render
 from tests.support.browser import VIDEO
 from tests.support.library_samples import put_file, sample_entry, sample_track, shown, spoken
 from tests.support.page_servers import Server, running_server
-from tests.support.watch_page import DURATION_S, MANY, SPOKEN, open_at
+from tests.support.watch_page import DURATION_S, MANY, SPOKEN, WORD_S, open_at
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     path = render(folder / "talk.mp4", [ShapesEvent(2.0, 90.0, "red", "circle", "stays still")], DURATION_S, fps=5)
     talk = put_file(library, path, "A talk")
     library.put(replace(library.video(talk.video_id), facts=talk.facts | {"fps": 5.0}))
-    library.tracks.replace(talk.video_id, sample_track("speech", language="en"), [spoken(at, text) for at, text in SPOKEN])
+    sentences = [spoken(at, text, word_s=WORD_S) for at, text in SPOKEN]
+    library.tracks.replace(talk.video_id, sample_track("speech", language="en"), sentences)
     library.tracks.replace(
         talk.video_id, sample_track("screen_text"), [shown(10.0, 20.0, "First slide"), shown(30, 50, "Second")]
     )

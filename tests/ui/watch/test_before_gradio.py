@@ -75,6 +75,7 @@ def test_the_page_plays_and_scrolls_before_gradio_and_goes_on_in_its_page(
     assert page.evaluate(SCROLLED_PX) == top_px
     assert page.evaluate(TIME) >= time_s and not page.evaluate(f"{VIDEO}.paused")
     expect(page.get_by_label("Find in this video")).to_be_focused()
+    expect(page).to_have_title("A talk · Longview")
     page.get_by_role("tab", name="Chat").click()
     expect(page.get_by_label("Question", exact=True)).to_be_in_viewport(ratio=0.9)
 

@@ -13,7 +13,7 @@ from longview.indexing.sqlite.library import Library
 from tests.support.browser import VIDEO, needs_browser
 from tests.support.library_samples import put_file, sample_entry, sample_track, spoken
 from tests.support.page_servers import Server
-from tests.support.watch_page import COLUMN, DURATION_S, PHONE, PLACE, SPOKEN, TIME, open_at, pause, seek, wait_for_time
+from tests.support.watch_page import COLUMN, DURATION_S, PHONE, PLACE, SPOKEN, TIME, WORD_S, open_at, pause, seek, wait_for_time
 
 pytestmark = needs_browser
 
@@ -260,7 +260,7 @@ def test_a_hundred_thousand_rows_are_searched_and_scrolled_with_few_elements(
 def test_a_track_that_grows_is_read_on_where_it_is_read(page: Page, server: Server, library: Library, talk: VideoEntry) -> None:
     video_id = "d" * 12
     library.put(replace(sample_entry(video_id, "Growing"), path=talk.path, facts=talk.facts))
-    rows = [spoken(at, text) for at, text in SPOKEN]
+    rows = [spoken(at, text, word_s=WORD_S) for at, text in SPOKEN]
     track = sample_track("speech", "incomplete", done_s=0.0)
     library.tracks.begin(video_id, track)
     library.tracks.append(video_id, replace(track, done_s=30.0), rows[:30], after_s=0.0)

@@ -32,12 +32,12 @@ def test_a_selected_part_is_played_looped_and_copied(page: Page, talk: VideoEntr
     bar.get_by_role("button", name="Loop").click()
     page.wait_for_function(f"{VIDEO}.paused")
     copied = {}
-    for name in ("Copy link", "Copy times", "Copy quote"):
+    for name, begin in (("Copy link", "http"), ("Copy times", "0:00"), ("Copy quote", "“")):
         bar.get_by_role("button", name=name).click()
-        expect(page.get_by_text("Copied:").last).to_be_visible()
+        expect(page.get_by_text(f"Copied: {begin}")).to_be_visible()
         copied[name] = page.evaluate("navigator.clipboard.readText()")
     assert copied["Copy times"] == "0:00:20.0 – 0:00:21.5"
-    assert copied["Copy quote"] == "“Sentence 20 is about trees and Blüten.” (A talk, 0:00:20.0 – 0:00:21.5)"
+    assert copied["Copy quote"] == "“Sentence 20 is about trees and Blüten. Sentence 21 is about” (A talk, 0:00:20.0 – 0:00:21.5)"
     page.goto(copied["Copy link"])
     expect(page.get_by_label("Selected part").locator(".span-text")).to_have_text("0:00:20.0 – 0:00:21.5 (1.5 s)")
     page.get_by_role("button", name="Ask about it").click()
@@ -73,9 +73,9 @@ def test_selected_words_are_a_part_of_the_video(page: Page) -> None:
     page.mouse.down()
     page.mouse.move(last["x"] + last["width"] - 1, last["y"] + 8, steps=8)
     page.mouse.up()
-    expect(page.get_by_label("Selected part").locator(".span-text")).to_have_text("0:00:03.5 – 0:00:05.0 (1.5 s)")
+    expect(page.get_by_label("Selected part").locator(".span-text")).to_have_text("0:00:03.1 – 0:00:03.5 (0.4 s)")
     page.get_by_role("button", name="Copy quote").click()
-    expect(page.get_by_text("Copied: “3 is about” (A talk, 0:00:03.5 – 0:00:05.0)")).to_be_visible()
+    expect(page.get_by_text("Copied: “3 is about” (A talk, 0:00:03.1 – 0:00:03.5)")).to_be_visible()
 
 
 def test_words_of_several_rows_are_quoted_without_their_times(page: Page) -> None:
@@ -90,7 +90,17 @@ def test_words_of_several_rows_are_quoted_without_their_times(page: Page) -> Non
     page.get_by_role("button", name="Copy quote").click()
     copied = page.evaluate("navigator.clipboard.readText()")
     sentences = "3 is about trees and Blüten. Sentence 4 is about trees and Blüten. Sentence 5 is"
-    assert copied == f"“{sentences}” (A talk, 0:00:03.5 – 0:00:06.5)"
+    assert copied == f"“{sentences}” (A talk, 0:00:03.1 – 0:00:05.4)"
+
+
+def test_the_quote_of_a_part_has_all_that_is_said_in_it(page: Page, server: Server, talk: VideoEntry) -> None:
+    # Nothing is said at the middle of the part, where a slide is shown.
+    for span, words in (("t=40.5&end=41.35", "trees and Blüten. Sentence 41 is"), ("t=49.9&end=49.95", "Second")):
+        open_at(page, server, talk, f"tab=screen_text&{span}")
+        page.get_by_role("button", name="Copy quote").click()
+        expect(page.get_by_text(f"Copied: “{words}” (A talk, 0:00:4")).to_be_visible()
+    page.get_by_role("button", name="More like this").click()
+    page.wait_for_url("**/search?q=Second")
 
 
 def test_a_double_click_on_an_event_of_the_timeline_selects_it(page: Page) -> None:

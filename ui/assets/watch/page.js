@@ -86,6 +86,8 @@ class Watch extends HTMLElement {
     this.waveform = new Waveform(this.session);
     // The panels end where the window ends, whatever is above them.
     placed.then(() => {
+      // Gradio has set a title of its own.
+      this.#setTitle();
       const side = document.getElementById('longview-side');
       const setTop = () => side.style.setProperty('--lv-top', `${Math.round(side.parentElement.getBoundingClientRect().top + scrollY)}px`);
       new ResizeObserver(setTop).observe(document.getElementById('longview-shell'));
@@ -106,7 +108,7 @@ class Watch extends HTMLElement {
     if (!facts.missing) this.#say('');
     else this.#say(text('watch.missing', { path: facts.path }));
     this.heading.textContent = facts.title;
-    document.title = `${facts.title} · Longview`;
+    this.#setTitle();
     this.facts.textContent = factsText(facts);
     if (!this.isOpened) {
       this.isOpened = true;
@@ -117,6 +119,11 @@ class Watch extends HTMLElement {
       if (facts.has_pictures) loadSprite(video.id).then((sprite) => this.session.strip.setSprite(sprite));
     } else if (!player.isPlayable) player.load(player.time);
     this.#linesChanged();
+  }
+
+  #setTitle() {
+    const { document: facts } = this.session.video;
+    if (facts) document.title = text('watch.title', { title: facts.title });
   }
 
   // A link may name the end of a part, too.

@@ -22,7 +22,7 @@ export function textNodes(row, query) {
 }
 
 // Return where the words of a row are in its text; those that are not in it are left out.
-function wordPlaces(text, words) {
+export function wordPlaces(text, words) {
   const places = [];
   let position = 0;
   for (const word of words) {

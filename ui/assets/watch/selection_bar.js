@@ -6,6 +6,7 @@ import { icon } from '../icons.js';
 import { pageAddress } from '../page_address.js';
 import { text } from '../strings.js';
 import { askAbout } from './chat.js';
+import { textOfSpan } from './span_text.js';
 import { spanText } from './times.js';
 
 const POLL_MS = 300;
@@ -16,6 +17,7 @@ export class SelectionBar {
   constructor(session) {
     this.session = session;
     this.span = element('output', { class: 'span-text' });
+    const fail = (error) => toast(error.message);
     const button = (key, click) => element('button', { class: 'small', text: text(key), click });
     this.loop = element('button', { class: 'small', 'aria-pressed': 'false', text: text('watch.loop'), click: () => this.#toggleLoop() });
     this.isExact = element('input', { type: 'checkbox', checked: true });
@@ -29,10 +31,10 @@ export class SelectionBar {
       this.cutButton,
       this.exactLabel,
       button('watch.ask', () => askAbout(this.session, text('watch.ask.question', { span: spanText(this.session.selection) }))),
-      button('watch.similar', () => this.#similar()),
+      button('watch.similar', () => this.#similar().catch(fail)),
       button('watch.copy.link', () => this.#copy(this.#link())),
       button('watch.copy.time', () => this.#copy(spanText(this.session.selection))),
-      button('watch.copy.quote', () => this.#copy(this.#quote())),
+      button('watch.copy.quote', () => this.#quote().then((quote) => this.#copy(quote), fail)),
       element('button', { class: 'small', 'aria-label': text('watch.selection.clear'), title: text('watch.selection.clear'), click: () => this.session.select(null) }, icon('close')),
       this.cutState);
     session.addEventListener('selection', () => this.#update());
@@ -56,9 +58,13 @@ export class SelectionBar {
     else this.session.player.pause();
   }
 
-  #similar() {
-    const { selection } = this.session;
-    const words = selection.text || this.session.textAt((selection.start + selection.end) / 2);
+  #words() {
+    const { selection, video } = this.session;
+    return selection.text || textOfSpan(video, selection);
+  }
+
+  async #similar() {
+    const words = await this.#words();
     if (words) location.href = pageAddress('/search', { q: words.slice(0, 300) });
     else toast(text('watch.similar.none'));
   }
@@ -68,9 +74,9 @@ export class SelectionBar {
     return new URL(pageAddress('/watch', { video: this.session.video.id, t: start.toFixed(3), end: end.toFixed(3) }), location.href).href;
   }
 
-  #quote() {
+  async #quote() {
     const { selection, video } = this.session;
-    const words = selection.text || this.session.textAt((selection.start + selection.end) / 2);
+    const words = await this.#words();
     return `“${words}” (${video.document.title}, ${spanText(selection)})`;
   }
 

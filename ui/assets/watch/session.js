@@ -48,16 +48,6 @@ class Session extends EventTarget {
   openTab(name, source = '') {
     this.dispatchEvent(new CustomEvent('tab', { detail: { name, source } }));
   }
-
-  // Return what was said, shown or written at a time, of the first source that has something.
-  textAt(seconds) {
-    for (const source of this.video.sources) {
-      const segments = this.video.segments(source);
-      const index = segments.at(seconds);
-      if (index >= 0) return segments.rows[index].text;
-    }
-    return '';
-  }
 }
 
 async function makeSession() {
