@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from longview.core.processes import this_process
 from longview.indexing.records.job import QueuedJob
@@ -103,6 +103,30 @@ def test_a_job_is_moved_to_the_front_and_a_card_shows_the_share_of_its_source(pa
             job.job_id, this_process(), stage="Speech", fraction=fraction, seconds_left=left_s, partial_results=1
         )
         expect(state).to_contain_text(f"Speech 20 %, {left} left")
+
+
+@pytest.mark.parametrize("size", [{"width": 1280, "height": 800}, {"width": 390, "height": 844}])
+def test_the_queue_moves_and_covers_nothing_of_a_watched_video(page: Page, library: Library, size: ViewportSize) -> None:
+    page.set_viewport_size(size)
+    page.locator(".card", has_text="Video 1").locator("a.title").click()
+    page.get_by_role("tab", name="Chat").click()
+    heading, queue = page.locator("longview-watch h1"), page.locator("longview-queue .queue")
+    expect(queue).to_be_in_viewport(ratio=1)
+    if size["width"] < 760:
+        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    question, drawer = page.get_by_label("Question", exact=True).bounding_box(), queue.bounding_box()
+    assert question and drawer and question["y"] + question["height"] <= drawer["y"]
+    page.evaluate("scrollTo(0, 0)")
+    before = heading.bounding_box()
+    for job in library.queue.jobs():
+        library.queue.cancel(job.job_id)
+    expect(queue.locator(".rows li")).to_have_count(0)
+    add_job(library, 2, "speech", settings={"profile": "none"})
+    queue.locator("summary").first.click()
+    expect(queue.locator(".rows li")).to_have_count(1)
+    assert heading.bounding_box() == before
+    # The file is gone, which is said once above the video and once in its place.
+    expect(page.get_by_text("is no longer at").locator("visible=true")).to_have_count(2)
 
 
 def test_a_watched_video_changes_although_the_end_of_its_job_was_missed(page: Page, library: Library, tmp_path: Path) -> None:

@@ -89,7 +89,8 @@ def test_nothing_jumps_when_gradio_has_loaded(new_page: Page, server: Server, ta
     parts = ("longview-watch h1", "longview-watch .stage", "longview-watch .strip", "longview-panels .tabs")
     page.locator("longview-panels .row").first.wait_for()
     page.wait_for_function(f"{VIDEO}?.readyState >= 3")
-    page.wait_for_timeout(500)
+    # The line of the waveform is lower where there is no sound.
+    page.get_by_text("has no sound").wait_for()
     before = {part: page.locator(part).bounding_box() for part in parts}
     scripts.release()
     expect(page.locator(BEFORE)).to_have_count(0)

@@ -84,14 +84,18 @@ class Watch extends HTMLElement {
     this.root.append(element('div', { class: 'heading' }, this.heading, this.facts), this.workbench, this.help);
     bindKeys(this.session, { panels: () => document.querySelector('longview-panels'), toggleFullScreen: () => this.#toggleFullScreen(), help: this.help });
     this.waveform = new Waveform(this.session);
-    // The panels end where the window ends, whatever is above them.
+    // The panels end where the queue or the window ends, whatever is above them.
     placed.then(() => {
       // Gradio has set a title of its own.
       this.#setTitle();
       const side = document.getElementById('longview-side');
-      const setTop = () => side.style.setProperty('--lv-top', `${Math.round(side.parentElement.getBoundingClientRect().top + scrollY)}px`);
-      new ResizeObserver(setTop).observe(document.getElementById('longview-shell'));
-      setTop();
+      const shell = document.getElementById('longview-shell');
+      const setEdges = () => {
+        side.style.setProperty('--lv-top', `${Math.round(side.parentElement.getBoundingClientRect().top + scrollY)}px`);
+        document.body.style.setProperty('--lv-bottom', `${shell.offsetHeight}px`);
+      };
+      new ResizeObserver(setEdges).observe(shell);
+      setEdges();
     });
   }
 

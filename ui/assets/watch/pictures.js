@@ -2,7 +2,7 @@
 import { get, remove } from '../api.js';
 import { element } from '../dom.js';
 import { listen } from '../events.js';
-import { percent } from '../format.js';
+import { percent, plain } from '../format.js';
 import { text } from '../strings.js';
 
 // Return the facts of the small pictures with their address; null if there are none.
@@ -37,9 +37,10 @@ export class Waveform {
   }
 
   #say(facts) {
-    this.state.hidden = !['running', 'failed'].includes(facts.state);
+    // The notice above the video says that its file is gone.
+    this.state.hidden = !['running', 'failed'].includes(facts.state) || this.session.video.document.missing;
     if (facts.state === 'running')
       this.state.replaceChildren(text('watch.wave', { percent: percent(facts.fraction) }), ' ', element('button', { class: 'small', text: text('queue.cancel'), click: () => remove(this.path).then(() => this.load(), () => {}) }));
-    else this.state.textContent = facts.reason;
+    else this.state.textContent = plain(facts.reason);
   }
 }
