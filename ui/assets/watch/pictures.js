@@ -41,6 +41,6 @@ export class Waveform {
     this.state.hidden = !['running', 'failed'].includes(facts.state) || this.session.video.document.missing;
     if (facts.state === 'running')
       this.state.replaceChildren(text('watch.wave', { percent: percent(facts.fraction) }), ' ', element('button', { class: 'small', text: text('queue.cancel'), click: () => remove(this.path).then(() => this.load(), () => {}) }));
-    else this.state.textContent = plain(facts.reason);
+    else this.state.textContent = plain(facts.reason ?? '');
   }
 }
