@@ -80,6 +80,23 @@ def test_the_page_plays_and_scrolls_before_gradio_and_goes_on_in_its_page(
     expect(page.get_by_label("Question", exact=True)).to_be_in_viewport(ratio=0.9)
 
 
+def test_a_list_that_scrolls_while_gradio_loads_comes_to_rest_where_it_was_scrolled_to(
+    new_page: Page, server: Server, talk: VideoEntry
+) -> None:
+    page = new_page
+    scripts = HeldScripts(page)
+    page.goto(f"{server.url}/watch?video={talk.video_id}&tab=transcript&t=0", wait_until="commit")
+    page.locator("longview-panels .row").first.wait_for()
+    page.locator("longview-panels .list").hover()
+    scripts.release()
+    for _ in range(15):
+        page.mouse.wheel(0, 100)
+        page.wait_for_timeout(150)
+    expect(page.locator(BEFORE)).to_have_count(0)
+    page.wait_for_timeout(300)
+    assert page.evaluate(SCROLLED_PX) == 1500
+
+
 @pytest.mark.parametrize("size", [{"width": 1280, "height": 800}, PHONE])
 def test_nothing_jumps_when_gradio_has_loaded(new_page: Page, server: Server, talk: VideoEntry, size: ViewportSize) -> None:
     page = new_page

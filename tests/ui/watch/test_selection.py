@@ -7,12 +7,14 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from longview.indexing.records.video import VideoEntry
+from longview.indexing.sqlite.library import Library
 from longview.video.probing.probe import probe
 from tests.support.browser import VIDEO, needs_browser
 from tests.support.page_servers import Server
 from tests.support.watch_page import COLUMN, DURATION_S, PLACE, TIME, open_at, pause, wait_for_time
 
 pytestmark = needs_browser
+SELECTED = "document.querySelector('longview-panels').shadowRoot.getSelection().getRangeAt(0).toString().trim()"
 
 
 def test_a_selected_part_is_played_looped_and_copied(page: Page, talk: VideoEntry) -> None:
@@ -76,6 +78,16 @@ def test_selected_words_are_a_part_of_the_video(page: Page) -> None:
     expect(page.get_by_label("Selected part").locator(".span-text")).to_have_text("0:00:03.1 – 0:00:03.5 (0.4 s)")
     page.get_by_role("button", name="Copy quote").click()
     expect(page.get_by_text("Copied: “3 is about” (A talk, 0:00:03.1 – 0:00:03.5)")).to_be_visible()
+
+
+def test_selected_words_stay_selected_when_the_video_is_read_again(page: Page, library: Library, talk: VideoEntry) -> None:
+    words = page.locator("longview-panels .row", has_text="Sentence 3 is").locator(".word")
+    words.nth(1).dblclick()
+    assert page.evaluate(SELECTED) == "3"
+    with page.expect_response(f"**/v1/videos/{talk.video_id}/segments?source=speech**"):
+        library.put(library.video(talk.video_id))
+    page.wait_for_timeout(300)
+    assert page.evaluate(SELECTED) == "3"
 
 
 def test_words_of_several_rows_are_quoted_without_their_times(page: Page) -> None:

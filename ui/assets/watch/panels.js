@@ -23,11 +23,24 @@ const CHARACTER_PX = 7.4;
 const TIME_PX = 108;
 const WORDS = ['speech', 'subtitles'];
 
+// Let the first rows that are as they were before keep the words that were read of them; return their number.
+function keepWords(before, rows) {
+  let number = 0;
+  for (; number < Math.min(before.length, rows.length); number++) {
+    const [old, row] = [before[number], rows[number]];
+    if (old.start_s !== row.start_s || old.end_s !== row.end_s || old.text !== row.text) break;
+    Object.assign(row, { words: old.words, hasAskedWords: old.hasAskedWords });
+  }
+  return number;
+}
+
 class Panels extends HTMLElement {
   #tab = '';
   #source = '';
   #rows = [];
   #segments = null;
+  // What the rows were made of.
+  #contents = null;
   #query = '';
   #hits = [];
   #hit = -1;
@@ -176,17 +189,23 @@ class Panels extends HTMLElement {
   #drawRows() {
     const { video } = this.session;
     const isChapters = this.#tab === 'chapters';
-    this.#segments = isChapters ? null : video.segments(this.#source);
-    this.#rows = isChapters ? (video.chapters?.chapters ?? []).map((chapter) => ({ ...chapter, text: chapter.title })) : this.#segments.rows;
+    const contents = isChapters ? video.chapters : video.segments(this.#source);
+    const rows = isChapters ? (contents?.chapters ?? []).map((chapter) => ({ ...chapter, text: chapter.title })) : contents.rows;
     const key = `${this.#tab} ${this.#source} ${video.shownVersion(this.#source)}`;
     const isSame = key === this.#key;
     this.#key = key;
-    if (isChapters && !this.#rows.length) this.state.replaceChildren(text('watch.chapters.none'));
+    if (isChapters && !rows.length) this.state.replaceChildren(text('watch.chapters.none'));
+    // Rows that are made anew lose the text that is selected in them.
+    if (isSame && contents === this.#contents) return;
+    const kept = isSame ? keepWords(this.#rows, rows) : 0;
+    this.#contents = contents;
+    this.#segments = isChapters ? null : contents;
+    this.#rows = rows;
     if (!isSame) {
       this.#now = -1;
       this.list.followAgain();
     }
-    this.list.setCount(this.#rows.length, { keepsPlace: isSame });
+    this.list.setCount(rows.length, { keepsPlace: isSame, kept });
     this.#search({ keepsHit: isSame });
     this.#follow(!isSame);
   }
@@ -275,6 +294,7 @@ class Panels extends HTMLElement {
   #search({ keepsHit = false } = {}) {
     const query = fold(this.find.value.trim());
     const before = this.#hits[this.#hit];
+    const hasMarks = Boolean(query || this.#query);
     this.#query = query;
     this.#hits = [];
     if (query) this.#rows.forEach((row, index) => { if (this.#foldedText(row).includes(query)) this.#hits.push(index); });
@@ -284,7 +304,7 @@ class Panels extends HTMLElement {
       this.#hit = this.#hits.length ? Math.max(0, this.#hits.findIndex((index) => this.#rows[index].end_s >= time)) : -1;
       if (this.#hit >= 0) this.list.show(this.#hits[this.#hit]);
     }
-    this.#showHits();
+    this.#showHits({ hasMarks });
     this.session.setFound(this.#hits.map((index) => this.#rows[index]));
   }
 
@@ -293,11 +313,11 @@ class Panels extends HTMLElement {
     return this.#folded.get(row);
   }
 
-  #showHits() {
+  #showHits({ hasMarks = true } = {}) {
     const count = this.#hits.length;
     this.count.textContent = this.#query ? (count ? text('watch.find.count', { number: this.#hit + 1, count: count.toLocaleString() }) : text('watch.find.none')) : '';
     for (const button of this.steps) button.hidden = count < 1;
-    this.list.refill();
+    if (hasMarks) this.list.refill();
   }
 
   #step(direction) {

@@ -10,10 +10,14 @@ const before = element('div', { id: 'longview-before' },
 const holders = new Map([...before.children].map((holder) => [holder.dataset.part, holder]));
 const places = new Map();
 let tellPlaced = null;
-// Whether a button of the pointer is down, and the time between two looks at it.
+// Whether a button of the pointer is down, when something was scrolled last, and the time between two looks at them.
 let isPressed = false;
-const PRESSED_MS = 20;
+let scrolledMs = -Infinity;
+const LOOK_MS = 20;
+// Time for which a list goes on scrolling after the last event of the wheel, in milliseconds.
+const SCROLLING_MS = 500;
 before.addEventListener('pointerdown', () => { isPressed = true; });
+for (const name of ['wheel', 'touchmove']) before.addEventListener(name, () => { scrolledMs = performance.now(); }, { passive: true });
 for (const name of ['pointerup', 'pointercancel']) window.addEventListener(name, () => { isPressed = false; }, true);
 
 // Resolved when the parts are in Gradio's page.
@@ -34,9 +38,9 @@ class Place extends HTMLElement {
   }
 }
 
-// While a button of the pointer is down, nothing moves: its release would not be a click.
+// While a button of the pointer is down, nothing moves: its release would not be a click. A list that moves while it scrolls may end at its top.
 async function moveAll() {
-  while (isPressed) await new Promise((resolve) => { setTimeout(resolve, PRESSED_MS); });
+  while (isPressed || performance.now() - scrolledMs < SCROLLING_MS) await new Promise((resolve) => { setTimeout(resolve, LOOK_MS); });
   for (const [part, place] of places) move(holders.get(part), place);
   before.remove();
   tellPlaced();

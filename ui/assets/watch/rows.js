@@ -47,12 +47,16 @@ export class RowList {
     this.#personMs = -Infinity;
   }
 
-  // Show a number of rows, whose contents are new. The row at the top of the view stays there, if it is still there.
-  setCount(count, { keepsPlace = true } = {}) {
+  // Show a number of rows, whose contents are new but for the first `kept` ones. The row at the top of the view stays there, if it is still there.
+  setCount(count, { keepsPlace = true, kept = 0 } = {}) {
     const place = this.#place();
     this.#count = count;
-    this.#rows.forEach((row) => row.remove());
-    this.#rows.clear();
+    for (const [index, row] of this.#rows) {
+      row.setAttribute('aria-setsize', count);
+      if (index < kept) continue;
+      row.remove();
+      this.#rows.delete(index);
+    }
     this.#measureAll();
     this.element.scrollTop = keepsPlace && place ? this.#tops[Math.min(place.index, count)] + place.offset : 0;
     this.draw();
