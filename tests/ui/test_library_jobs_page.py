@@ -17,6 +17,8 @@ from tests.support.page_servers import running_server
 from tests.support.routes import add_job, put, video_id
 
 pytestmark = needs_browser
+BOTTOM_OF_QUESTION = "document.querySelector('#longview-question').getBoundingClientRect().bottom"
+TOP_OF_QUEUE = "document.querySelector('longview-queue').shadowRoot.querySelector('.queue').getBoundingClientRect().top"
 
 
 @pytest.fixture
@@ -112,10 +114,9 @@ def test_the_queue_moves_and_covers_nothing_of_a_watched_video(page: Page, libra
     page.get_by_role("tab", name="Chat").click()
     heading, queue = page.locator("longview-watch h1"), page.locator("longview-queue .queue")
     expect(queue).to_be_in_viewport(ratio=1)
-    if size["width"] < 760:
-        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
-    question, drawer = page.get_by_label("Question", exact=True).bounding_box(), queue.bounding_box()
-    assert question and drawer and question["y"] + question["height"] <= drawer["y"]
+    expect(page.get_by_label("Question", exact=True)).to_be_visible()
+    end = "document.documentElement.scrollHeight" if size["width"] < 760 else "0"
+    page.wait_for_function(f"(scrollTo(0, {end}), {BOTTOM_OF_QUESTION} <= {TOP_OF_QUEUE})")
     page.evaluate("scrollTo(0, 0)")
     before = heading.bounding_box()
     for job in library.queue.jobs():

@@ -1,5 +1,5 @@
 // The search page: its address has the query, whether captions are verified, a question, and the id of the answer.
-import { onGradio } from './gradio_events.js';
+import { opened } from './gradio_events.js';
 
 const SUBMIT = '#longview-library-question .submit-button';
 function setParameter(name, value, { replaces = false } = {}) {
@@ -20,7 +20,7 @@ window.longviewAsked = (id) => {
 if (location.pathname === '/search') {
   window.addEventListener('popstate', () => location.reload());
   // Who asks the whole library on the page of a video has sent the question there: a link with one asks nothing by itself.
-  onGradio('opened', () => {
+  opened.then(() => {
     const asked = sessionStorage.getItem('longview-asks');
     sessionStorage.removeItem('longview-asks');
     if (asked && asked === new URLSearchParams(location.search).get('question')) document.querySelector(SUBMIT)?.click();

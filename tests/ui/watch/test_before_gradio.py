@@ -97,6 +97,16 @@ def test_a_list_that_scrolls_while_gradio_loads_comes_to_rest_where_it_was_scrol
     assert page.evaluate(SCROLLED_PX) == 1500
 
 
+def test_a_question_about_a_part_waits_for_the_chat(new_page: Page, server: Server, talk: VideoEntry) -> None:
+    page = new_page
+    scripts = HeldScripts(page)
+    page.goto(f"{server.url}/watch?video={talk.video_id}&tab=transcript&t=20&end=21.5", wait_until="commit")
+    page.get_by_role("button", name="Ask about it").click()
+    scripts.release()
+    expect(page.get_by_label("Question", exact=True)).to_have_value("What happens from 0:00:20.0 – 0:00:21.5?")
+    expect(page.get_by_label("Question", exact=True)).to_be_focused()
+
+
 @pytest.mark.parametrize("size", [{"width": 1280, "height": 800}, PHONE])
 def test_nothing_jumps_when_gradio_has_loaded(new_page: Page, server: Server, talk: VideoEntry, size: ViewportSize) -> None:
     page = new_page

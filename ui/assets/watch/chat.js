@@ -1,7 +1,7 @@
 // The chat, which Gradio draws: it follows answers that run on the server, and its links play parts of the video.
 import { listen } from '../events.js';
 import { element, setFieldValue, shadow } from '../dom.js';
-import { onGradio } from '../gradio_events.js';
+import { onGradio, opened } from '../gradio_events.js';
 import { pageAddress } from '../page_address.js';
 import { text } from '../strings.js';
 import { setParameter } from './view_address.js';
@@ -18,11 +18,11 @@ function linkedPart(link) {
   return Number.isFinite(start) ? { start, end: Number.isFinite(end) && end > start ? end : null } : null;
 }
 
-// Put a question into the field of the chat, which the person sends.
-export function askAbout(session, question) {
-  const field = document.querySelector(QUESTION);
-  if (!field) return;
+// Put a question into the field of the chat, which the person sends. Gradio fills the field when it has loaded, so it is set after that.
+export async function askAbout(session, question) {
   session.openTab('chat');
+  await opened;
+  const field = document.querySelector(QUESTION);
   setFieldValue(field, question);
   field.focus();
 }
@@ -85,7 +85,7 @@ export function bindChat(session) {
     if (hasChanged) follow();
   });
   // An answer may be running that was asked for before this page was loaded.
-  onGradio('opened', follow);
+  opened.then(follow);
 }
 
 // Mark on the strip what the last answer rests on.

@@ -14,7 +14,7 @@ let tellPlaced = null;
 let isPressed = false;
 let scrolledMs = -Infinity;
 const LOOK_MS = 20;
-// Time for which a list goes on scrolling after the last event of the wheel, in milliseconds.
+// Time for which a list still scrolls after the last event of the wheel, in milliseconds.
 const SCROLLING_MS = 500;
 before.addEventListener('pointerdown', () => { isPressed = true; });
 for (const name of ['wheel', 'touchmove']) before.addEventListener(name, () => { scrolledMs = performance.now(); }, { passive: true });
