@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
 from longview.indexing.records.video import VideoEntry
 from tests.support.browser import VIDEO, needs_browser
 from tests.support.page_servers import Server
-from tests.support.watch_page import PHONE, TIME, wait_for_time
+from tests.support.watch_page import PHONE, TIME
 
 pytestmark = needs_browser
 BEFORE = "#longview-before"
@@ -55,7 +55,7 @@ def test_the_page_plays_and_scrolls_before_gradio_and_goes_on_in_its_page(
     page.goto(f"{server.url}/watch?video={talk.video_id}&tab=transcript&t=0&__theme=dark", wait_until="commit")
     rows = page.locator("longview-panels .row")
     rows.filter(has_text="Sentence 5 is").locator("button.time").click()
-    wait_for_time(page, 6, within_s=2)
+    page.wait_for_function(f"{TIME} > 5.2")
     page.locator("longview-panels .list").hover()
     page.mouse.wheel(0, 1500)
     page.wait_for_function(f"{SCROLLED_PX} > 1000")
@@ -105,6 +105,17 @@ def test_a_question_about_a_part_waits_for_the_chat(new_page: Page, server: Serv
     scripts.release()
     expect(page.get_by_label("Question", exact=True)).to_have_value("What happens from 0:00:20.0 – 0:00:21.5?")
     expect(page.get_by_label("Question", exact=True)).to_be_focused()
+
+
+def test_a_row_plays_that_was_clicked_before_the_file_was_known(new_page: Page, server: Server, talk: VideoEntry) -> None:
+    page = new_page
+    requests: list[Route] = []
+    page.route("**/v1/videos/*/media", lambda route: requests.append(route))
+    page.goto(f"{server.url}/watch?video={talk.video_id}&tab=transcript&t=0", wait_until="commit")
+    page.locator("longview-panels .row", has_text="Sentence 5 is").locator("button.time").click()
+    for request in requests:
+        request.continue_()
+    page.wait_for_function(f"{TIME} > 5.2 && !{VIDEO}.paused")
 
 
 @pytest.mark.parametrize("size", [{"width": 1280, "height": 800}, PHONE])

@@ -22,6 +22,8 @@ export class Player extends EventTarget {
   #media = '';
   // Whether the browser has failed to play what was loaded.
   #hasFailed = false;
+  // Whether somebody wanted to play before it was known what there is to play.
+  #playsOnceLoaded = false;
   #frame = null;
 
   constructor(video) {
@@ -65,6 +67,9 @@ export class Player extends EventTarget {
       return;
     }
     this.state = state;
+    const playsNow = plays || this.#playsOnceLoaded;
+    // What becomes playable minutes later does not begin by itself.
+    this.#playsOnceLoaded = false;
     this.element.classList.toggle('sound', !state.has_pictures);
     const address = `/media/${this.video.id}`;
     if (state.state === 'ready' && !this.#hasFailed) {
@@ -76,7 +81,7 @@ export class Player extends EventTarget {
         // Somebody may have gone to another time meanwhile.
         this.media.src = `${address}#t=${this.#stillTime.toFixed(3)}`;
       }
-      if (plays) this.play();
+      if (playsNow) this.play();
       this.dispatchEvent(new Event('ready'));
       return;
     }
@@ -116,6 +121,7 @@ export class Player extends EventTarget {
       return;
     }
     this.#stillTime = time;
+    this.#playsOnceLoaded ||= plays && !this.state;
     if (this.state?.has_pictures) {
       this.still.hidden = false;
       this.still.src = `/thumbnail/${this.video.id}/${Math.round(time * 1000)}.jpg`;
@@ -128,6 +134,7 @@ export class Player extends EventTarget {
   }
 
   pause() {
+    this.#playsOnceLoaded = false;
     this.#stopReverse();
     this.media.pause();
     this.media.playbackRate = this.speed;
