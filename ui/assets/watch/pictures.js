@@ -25,6 +25,8 @@ export class Waveform {
   }
 
   async load() {
+    // The page loads it when it has read the video, which an event may precede.
+    if (!this.session.video.document) return;
     const facts = await get(`${this.path}.json`).catch(() => null);
     if (!facts || this.#isThere) return;
     this.isWaiting = facts.state === 'running';
