@@ -51,6 +51,7 @@ class Queue extends HTMLElement {
     if (running) this.bar.firstChild.style.width = percent(running.fraction).replace(' ', '');
     const counts = ['waiting', 'paused', 'failed'].map((status) => [status, jobs.filter((job) => job.status === status).length]);
     this.counts.textContent = counts.filter(([, count]) => count).map(([status, count]) => text(`queue.${status}`, { count })).join(' · ');
+    this.toggleAttribute('data-busy', jobs.length > 0 || jobList.preparations.length > 0);
     this.drawer.hidden = !jobList.size && !jobList.preparations.length;
     this.#rows.draw([...byFile(jobs).values()].slice(0, MAX_ROWS).flat());
     this.#drawEnded();

@@ -74,7 +74,7 @@ class Uploads extends HTMLElement {
   #remove(id) {
     this.#rows.get(String(id))?.item.remove();
     this.#rows.delete(String(id));
-    this.box.hidden = !this.#rows.size;
+    this.#showBox();
   }
 
   #show(upload) {
@@ -101,7 +101,12 @@ class Uploads extends HTMLElement {
     if (row.upload?.state !== upload.state)
       row.actions.replaceChildren(...Object.entries(ACTIONS[upload.state]).map(([action, key]) => element('button', { 'data-action': action, text: text(key) })));
     row.upload = upload;
-    this.box.hidden = false;
+    this.#showBox();
+  }
+
+  #showBox() {
+    this.box.hidden = !this.#rows.size;
+    this.toggleAttribute('data-busy', !this.box.hidden);
   }
 }
 

@@ -314,6 +314,8 @@ def test_a_phone_keeps_the_player_in_view_beside_the_chat(page: Page, server: Se
     assert last and last["x"] + last["width"] <= PHONE["width"] - 16
     page.get_by_role("tab", name="Chat").click()
     question = page.get_by_label("Question", exact=True)
+    for part in (question, page.locator(".stage video")):
+        expect(part).to_be_in_viewport(ratio=0.99)
     question.fill("When is “lead” mentioned?")
     page.keyboard.press("Enter")
     expect(page.locator(".message.bot").last).to_contain_text("lead pipes")

@@ -180,6 +180,8 @@ class Panels extends HTMLElement {
     this.#key = '';
     this.#update();
     this.#search();
+    // On a phone, the box for questions is below the visible part of the page.
+    if (name === 'chat') document.getElementById('longview-question')?.scrollIntoView({ block: 'nearest' });
   }
 
   #openFindable() {
@@ -206,6 +208,7 @@ class Panels extends HTMLElement {
       this.list.followAgain();
     }
     this.list.setCount(rows.length, { keepsPlace: isSame, kept });
+    this.list.element.hidden = !rows.length;
     this.#search({ keepsHit: isSame });
     this.#follow(!isSame);
   }
